@@ -1,0 +1,23 @@
+"""Samples, annotation readers and box dialects for vision-language models."""
+
+from vision_r1_data.dialects import Dialect, get_dialect, list_dialects
+from vision_r1_data.errors import DataError
+from vision_r1_data.frame import Box, Frame
+from vision_r1_data.processor import EncodedPrompt, VisionProcessor
+from vision_r1_data.readers import read_coco
+from vision_r1_data.sample import Answer, Objects, Sample
+
+__all__ = [
+    "Answer",
+    "Box",
+    "DataError",
+    "Dialect",
+    "EncodedPrompt",
+    "Frame",
+    "Objects",
+    "Sample",
+    "VisionProcessor",
+    "get_dialect",
+    "list_dialects",
+    "read_coco",
+]

@@ -1,0 +1,131 @@
+"""Qwen2.5-VL: a fenced JSON list of boxes in the pixels of the resized image.
+
+    ```json
+    [
+        {"bbox_2d": [38, 95, 113, 164], "label": "chair"}
+    ]
+    ```
+
+Source: the Qwen2.5-VL cookbooks.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from typing import Any
+
+from vision_r1_data.frame import Box, Frame
+from vision_r1_data.prompts import Message, image_question
+from vision_r1_data.sample import Answer, Objects, Sample
+
+_FENCE = "```"
+_OPEN = "```json"
+_KEYS = {"bbox_2d", "label"}
+_DECODER = json.JSONDecoder()
+_HUGE = 1e9  # pixels; no image is larger, and an int beyond float range must not reach float()
+_SEPARATOR = re.compile(r"\s*,?\s*")
+
+
+class Qwen25VL:
+    """The Qwen2.5-VL dialect."""
+
+    name = "qwen2_5_vl"
+
+    def encode(self, objects: Objects, frame: Frame) -> str:
+        """The fenced list, coordinates rounded to whole pixels of the resized image."""
+        items = [
+            f'\t{{"bbox_2d": [{", ".join(str(round(x)) for x in frame.to_model(box))}], '
+            f'"label": {json.dumps(label, ensure_ascii=False)}}}'
+            for box, label in zip(objects.boxes, objects.labels, strict=True)
+        ]
+        body = "[\n" + ",\n".join(items) + "\n]" if items else "[]"
+        return f"{_OPEN}\n{body}\n{_FENCE}"
+
+    def prompt(self, sample: Sample) -> list[Message]:
+        """The image, then the sample's question."""
+        return image_question(sample)
+
+    def decode(self, text: str, frame: Frame) -> Answer:
+        """Read what can be read; well formed is one fenced list of valid boxes and nothing else.
+
+        Problems: no_json, no_fence, extra_text, truncated (of the form), bad_item, bad_number,
+        out_of_bounds, swapped_corners, duplicate (of an item).
+        """
+        problems: dict[str, None] = {}
+        items = _items(text, problems)
+        boxes: list[Box] = []
+        labels: list[str] = []
+        seen: set[tuple[Box, str]] = set()
+        for item in items:
+            if not isinstance(item, dict) or set(item) != _KEYS or not isinstance(item["label"], str):
+                problems["bad_item"] = None
+                continue
+            box = _box(item["bbox_2d"])
+            if box is None:
+                problems["bad_number"] = None
+                continue
+            if min(box) < 0 or box[2] > frame.model_width or box[3] > frame.model_height:
+                problems["out_of_bounds"] = None
+            if box[0] >= box[2] or box[1] >= box[3]:
+                problems["swapped_corners"] = None
+            if (box, item["label"]) in seen:
+                problems["duplicate"] = None
+            seen.add((box, item["label"]))
+            boxes.append(frame.to_original(box))
+            labels.append(item["label"])
+        return Answer(tuple(boxes), tuple(labels), not problems, tuple(problems), "truncated" in problems)
+
+
+def _items(text: str, problems: dict[str, None]) -> list[Any]:
+    """The items of the text's list; what is wrong with its form goes into `problems`."""
+    body = text.strip()
+    if body.startswith(_OPEN) and body.endswith(_FENCE) and len(body) >= len(_OPEN + _FENCE):
+        body = body[len(_OPEN) : -len(_FENCE)].strip()
+    else:
+        problems["no_fence"] = None
+    try:
+        value = json.loads(body)
+    except (ValueError, RecursionError):
+        return _salvage(body, problems)
+    if not isinstance(value, list):
+        problems["no_json"] = None
+        return []
+    return value
+
+
+def _salvage(text: str, problems: dict[str, None]) -> list[Any]:
+    """The items that can be read, one after the other, from the first list of objects in the text."""
+    start = re.search(r"\[\s*(?=[{\]])", text)
+    if start is None:
+        problems["no_json"] = None
+        return []
+    if text[: start.start()].strip() not in ("", _OPEN):
+        problems["extra_text"] = None
+    items: list[Any] = []
+    at = start.end()
+    while at < len(text) and text[at] == "{":
+        try:
+            item, at = _DECODER.raw_decode(text, at)
+        except (ValueError, RecursionError):
+            break
+        items.append(item)
+        separator = _SEPARATOR.match(text, at)
+        assert separator is not None  # the pattern matches the empty string
+        at = separator.end()
+    if at < len(text) and text[at] == "]":
+        if text[at + 1 :].strip() not in ("", _FENCE):
+            problems["extra_text"] = None
+    else:
+        problems["truncated"] = None
+    return items
+
+
+def _box(value: Any) -> Box | None:
+    """Four finite numbers, or None."""
+    if not isinstance(value, list) or len(value) != 4:
+        return None
+    for number in value:
+        if type(number) not in (int, float) or not -_HUGE < number < _HUGE:  # NaN fails both
+            return None
+    return (float(value[0]), float(value[1]), float(value[2]), float(value[3]))

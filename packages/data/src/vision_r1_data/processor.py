@@ -1,0 +1,79 @@
+"""From chat messages and an image to what a Qwen2-VL-like model reads, without torchvision."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+from PIL import Image
+
+from vision_r1_data.frame import Frame
+from vision_r1_data.prompts import Message
+
+
+@dataclass(frozen=True, slots=True)
+class EncodedPrompt:
+    """One prompt as a model reads it.
+
+    Args:
+        input_ids: (L,) token ids, the image placeholder repeated once per image token.
+        is_image: (L,) true at the image tokens.
+        pixel_values: (patches, patch_dim) float32.
+        image_grid_thw: (1, 3) patches of the image in time, height and width.
+        frame: how the image's pixels map to what the model sees.
+    """
+
+    input_ids: npt.NDArray[np.int64]
+    is_image: npt.NDArray[np.bool_]
+    pixel_values: npt.NDArray[np.float32]
+    image_grid_thw: npt.NDArray[np.int64]
+    frame: Frame
+
+
+class VisionProcessor:
+    """A tokenizer and an image processor, joined for prompts that hold one image.
+
+    transformers' AutoProcessor for Qwen2.5-VL needs torchvision for videos; images alone do not.
+
+    Args:
+        tokenizer: a transformers tokenizer with a chat template.
+        image_processor: a transformers Qwen2-VL image processor.
+        image_token: the placeholder that the chat template writes once per image.
+    """
+
+    def __init__(self, tokenizer: Any, image_processor: Any, image_token: str = "<|image_pad|>") -> None:
+        self.tokenizer = tokenizer
+        self.image_processor = image_processor
+        self.image_token_id = int(tokenizer.convert_tokens_to_ids(image_token))
+
+    def encode(self, messages: Sequence[Message], image: Image.Image) -> EncodedPrompt:
+        """Render the chat template, resize the image, and expand the image placeholder.
+
+        Args:
+            messages: chat messages that hold exactly one image part.
+            image: an RGB image.
+
+        Raises:
+            ValueError: the rendered messages do not hold exactly one image placeholder.
+        """
+        vision = self.image_processor(images=[image], return_tensors="np")
+        grid = np.asarray(vision["image_grid_thw"], dtype=np.int64)
+        merge, patch = self.image_processor.merge_size, self.image_processor.patch_size
+        text = self.tokenizer.apply_chat_template(list(messages), tokenize=False, add_generation_prompt=True)
+        ids = np.asarray(self.tokenizer(text, add_special_tokens=False)["input_ids"], dtype=np.int64)
+        places = np.flatnonzero(ids == self.image_token_id)
+        if len(places) != 1:
+            raise ValueError(f"messages must hold exactly one image, their chat template wrote {len(places)}")
+        image_ids = np.full(int(grid.prod()) // merge**2, self.image_token_id)
+        ids = np.concatenate([ids[: places[0]], image_ids, ids[places[0] + 1 :]])
+        _, rows, columns = grid[0].tolist()
+        return EncodedPrompt(
+            input_ids=ids,
+            is_image=ids == self.image_token_id,
+            pixel_values=np.asarray(vision["pixel_values"], dtype=np.float32),
+            image_grid_thw=grid,
+            frame=Frame(image.width, image.height, columns * patch, rows * patch),
+        )

@@ -1,0 +1,117 @@
+"""What one annotated image asks and knows, and what one completion answered."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from PIL import Image, ImageOps
+
+from vision_r1_data.errors import DataError
+from vision_r1_data.frame import Box
+
+
+@dataclass(frozen=True, slots=True)
+class Objects:
+    """The annotated objects of one image.
+
+    Args:
+        boxes: K boxes xyxy in original pixels.
+        labels: K labels.
+        crowd: K flags, true where a box covers a group that is not annotated one by one; all false if
+            left out.
+
+    Raises:
+        ValueError: the three do not have one length.
+    """
+
+    boxes: tuple[Box, ...] = ()
+    labels: tuple[str, ...] = ()
+    crowd: tuple[bool, ...] = ()
+
+    def __post_init__(self) -> None:
+        if not self.crowd:
+            object.__setattr__(self, "crowd", (False,) * len(self.boxes))
+        if not len(self.boxes) == len(self.labels) == len(self.crowd):
+            raise ValueError(
+                "Objects needs one label and one crowd flag per box, "
+                f"got {len(self.boxes)} boxes, {len(self.labels)} labels, {len(self.crowd)} crowd flags"
+            )
+
+    def __len__(self) -> int:
+        return len(self.boxes)
+
+    def without_crowd(self) -> Objects:
+        """The objects that are annotated one by one."""
+        keep = [k for k, is_crowd in enumerate(self.crowd) if not is_crowd]
+        return Objects(tuple(self.boxes[k] for k in keep), tuple(self.labels[k] for k in keep))
+
+
+@dataclass(frozen=True, slots=True)
+class Sample:
+    """One image, what is asked about it, and the annotated truth.
+
+    Args:
+        id: unique within its source.
+        image: path of the image file.
+        width: width in pixels, after the EXIF orientation is applied.
+        height: height in pixels, likewise.
+        task: what is asked: "detection", "grounding", "rec", ...
+        query: the text asked about the image; empty where the categories say it all.
+        categories: the labels asked for, present or absent in the image.
+        objects: the annotated objects.
+        source: where the sample comes from, such as the name of its annotation file.
+    """
+
+    id: str
+    image: Path
+    width: int
+    height: int
+    task: str = "detection"
+    query: str = ""
+    categories: tuple[str, ...] = ()
+    objects: Objects = field(default_factory=Objects)
+    source: str = ""
+
+    def load_image(self) -> Image.Image:
+        """The image as RGB, turned upright by its EXIF orientation.
+
+        Raises:
+            DataError: the file cannot be read, or its size is not the annotated one.
+        """
+        try:
+            with Image.open(self.image) as file:
+                image = ImageOps.exif_transpose(file).convert("RGB")
+        except OSError as error:
+            raise DataError(
+                f"{self.image}: cannot be read as an image ({error}); "
+                f"replace the file or drop image {self.id!r}"
+            ) from error
+        if image.size != (self.width, self.height):
+            raise DataError(
+                f"{self.image}: is {image.width}x{image.height} pixels but its annotation says "
+                f"{self.width}x{self.height}; correct width and height of image {self.id!r} in {self.source}"
+            )
+        return image
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """What one completion said, decoded. Text is data: a malformed completion is an answer too.
+
+    Args:
+        boxes: M boxes xyxy in original pixels; what could be read, in the order of the text.
+        labels: M labels.
+        well_formed: the text is exactly of the dialect's form, and every box is valid.
+        problems: the kinds of what is wrong, each once, such as "no_json" or "out_of_bounds".
+        truncated: the text ends before its form is complete.
+    """
+
+    boxes: tuple[Box, ...] = ()
+    labels: tuple[str, ...] = ()
+    well_formed: bool = False
+    problems: tuple[str, ...] = ()
+    truncated: bool = False
+
+    def __len__(self) -> int:
+        return len(self.boxes)
