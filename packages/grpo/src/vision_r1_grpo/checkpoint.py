@@ -1,0 +1,51 @@
+"""What a run saves so that it can go on exactly where it stopped."""
+
+from __future__ import annotations
+
+import shutil
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+from vision_r1_grpo.engine import Engine
+from vision_r1_grpo.policy import Policy
+
+
+@dataclass(frozen=True)
+class RunState:
+    """How far a run is. Data order and sampling follow from the seed and the step, so nothing else is needed.
+
+    Args:
+        step: optimiser steps done.
+        minutes: minutes spent on them, evaluation left out.
+    """
+
+    step: int = 0
+    minutes: float = 0.0
+
+
+def save_checkpoint(engine: Engine, folder: Path, state: RunState, keep: int) -> None:
+    """Save weights, optimiser and state on every rank; then drop all but the newest `keep` checkpoints."""
+    engine.save(folder, f"step_{state.step:06d}", asdict(state))
+    if engine.rank == 0:
+        for old in sorted(folder.glob("step_*"))[:-keep]:
+            shutil.rmtree(old)
+    engine.barrier()
+
+
+def has_checkpoint(folder: Path) -> bool:
+    """Whether there is a checkpoint to resume from."""
+    return (folder / "latest").is_file()
+
+
+def load_checkpoint(engine: Engine, folder: Path) -> RunState:
+    """Load the latest checkpoint into the engine and return its state."""
+    return RunState(**engine.load(folder))
+
+
+def export_model(policy: Policy, folder: Path) -> None:
+    """Write the policy in Hugging Face format; the folder appears only when it is complete."""
+    partial = folder.with_name(folder.name + ".partial")
+    shutil.rmtree(partial, ignore_errors=True)
+    policy.save_pretrained(partial)
+    shutil.rmtree(folder, ignore_errors=True)
+    partial.rename(folder)

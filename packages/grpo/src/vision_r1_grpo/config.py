@@ -1,0 +1,198 @@
+"""Everything a training run can be told, and how YAML and key=value overrides become it."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Literal, TypeVar
+
+from omegaconf import DictConfig, OmegaConf
+from omegaconf.errors import ConfigKeyError, OmegaConfBaseException
+
+from vision_r1_grpo.rewards.refinement import Refinement
+
+T = TypeVar("T")
+
+
+class ConfigError(ValueError):
+    """A configuration that cannot be run: one line that says which key, and what would be right."""
+
+
+@dataclass(frozen=True)
+class SamplingConfig:
+    """How completions are drawn from the policy.
+
+    Args:
+        group_size: completions per prompt (G).
+        temperature: divides the logits.
+        max_new_tokens: a completion that reaches it without a stop token is truncated.
+    """
+
+    group_size: int = 8
+    temperature: float = 1.0
+    max_new_tokens: int = 512
+
+    def __post_init__(self) -> None:
+        _require(
+            self.group_size >= 2, "sampling.group_size", self.group_size, "at least 2, to compare answers"
+        )
+        _require(self.temperature > 0, "sampling.temperature", self.temperature, "above 0")
+        _require(self.max_new_tokens >= 1, "sampling.max_new_tokens", self.max_new_tokens, "at least 1")
+
+
+@dataclass(frozen=True)
+class RewardConfig:
+    """Which reward scores the completions.
+
+    Args:
+        preset: a preset of `VisionReward.from_preset`.
+        weights: part name -> weight in the total; parts left out weigh what the preset says.
+        refinement: progress of the run -> thresholds of the criterion.
+    """
+
+    preset: Literal["strict", "paper"] = "strict"
+    weights: dict[str, float] = field(default_factory=dict)
+    refinement: Refinement = field(default_factory=Refinement)
+
+
+@dataclass(frozen=True)
+class LossConfig:
+    """How scored completions become a loss.
+
+    Args:
+        reduction: "token_mean" weighs every token alike, "sequence_mean" every completion alike,
+            "constant" divides by completions * max_new_tokens.
+        scale_advantages: divide a group's advantages by its standard deviation.
+        beta: weight of the KL divergence from the starting model; 0 keeps no reference model.
+    """
+
+    reduction: Literal["token_mean", "sequence_mean", "constant"] = "token_mean"
+    scale_advantages: bool = True
+    beta: float = 0.0
+
+    def __post_init__(self) -> None:
+        _require(self.beta >= 0, "loss.beta", self.beta, "at least 0")
+
+
+@dataclass(frozen=True)
+class OptimizerConfig:
+    """AdamW, with a linear warm-up and then a linear or no decay over the progress of the run.
+
+    Args:
+        learning_rate: the peak.
+        warmup_steps: optimiser steps from 0 to the peak.
+        decay: the share of the peak that is left at the end; 1 keeps it constant.
+        betas: of AdamW.
+        weight_decay: of AdamW.
+        max_grad_norm: gradients are clipped to this norm.
+    """
+
+    learning_rate: float = 1e-6
+    warmup_steps: int = 0
+    decay: float = 1.0
+    betas: tuple[float, float] = (0.9, 0.999)
+    weight_decay: float = 0.0
+    max_grad_norm: float = 1.0
+
+    def __post_init__(self) -> None:
+        _require(self.learning_rate > 0, "optimizer.learning_rate", self.learning_rate, "above 0")
+        _require(0 <= self.decay <= 1, "optimizer.decay", self.decay, "between 0 and 1")
+
+
+@dataclass(frozen=True)
+class GRPOConfig:
+    """A GRPO run.
+
+    Args:
+        prompts_per_step: prompts of one optimiser step, over all ranks (P).
+        prompts_per_forward: prompts whose groups go through the model together; lower it to save memory.
+        max_steps: optimiser steps after which the run ends.
+        max_minutes: minutes of training (evaluation left out) after which the run ends. The first of the two
+            ends it; with neither it is one pass over the data.
+        eval_every: optimiser steps between two evaluations; 0 for none.
+        save_every: optimiser steps between two checkpoints; 0 for the last one only.
+        keep_checkpoints: how many checkpoints are kept.
+        seed: of the order of the data and of the sampling.
+        deepspeed: the user's own DeepSpeed configuration, taken over as it is.
+    """
+
+    sampling: SamplingConfig = field(default_factory=SamplingConfig)
+    reward: RewardConfig = field(default_factory=RewardConfig)
+    loss: LossConfig = field(default_factory=LossConfig)
+    optimizer: OptimizerConfig = field(default_factory=OptimizerConfig)
+    prompts_per_step: int = 8
+    prompts_per_forward: int = 8
+    max_steps: int | None = None
+    max_minutes: float | None = None
+    eval_every: int = 0
+    save_every: int = 0
+    keep_checkpoints: int = 2
+    seed: int = 0
+    deepspeed: dict[str, Any] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        for name in ("prompts_per_step", "prompts_per_forward", "keep_checkpoints"):
+            _require(getattr(self, name) >= 1, name, getattr(self, name), "at least 1")
+        _require(self.max_steps is None or self.max_steps >= 1, "max_steps", self.max_steps, "at least 1")
+        _require(self.max_minutes is None or self.max_minutes > 0, "max_minutes", self.max_minutes, "above 0")
+
+
+def load_config(schema: type[T], file: Path | None, overrides: Sequence[str] = ()) -> T:
+    """Build a config from its defaults, a YAML file and overrides, each later one winning.
+
+    Args:
+        schema: a dataclass whose fields are the valid keys.
+        file: a YAML file, or None.
+        overrides: such as "sampling.group_size=16".
+
+    Raises:
+        ConfigError: the file cannot be read, a key does not exist, or a value is not valid.
+
+    Example:
+        >>> load_config(SamplingConfig, None, ["group_size=4"]).group_size
+        4
+        >>> load_config(SamplingConfig, None, ["groupsize=4"])
+        Traceback (most recent call last):
+        vision_r1_grpo.config.ConfigError: there is no setting 'groupsize'; did you mean 'group_size'?
+    """
+    for override in overrides:
+        if "=" not in override:
+            raise ConfigError(f"override {override!r} is not of the form key=value")
+    try:
+        content = OmegaConf.load(file) if file is not None else OmegaConf.create()
+    except FileNotFoundError:
+        raise ConfigError(f"{file}: there is no such file; give the path of a YAML recipe") from None
+    except Exception as error:  # OmegaConf lets every error of the YAML parser through
+        raise ConfigError(f"{file}: is not valid YAML ({' '.join(str(error).split())})") from error
+    structure = OmegaConf.structured(schema)
+    try:
+        merged = OmegaConf.merge(structure, content, OmegaConf.from_dotlist(list(overrides)))
+        result = OmegaConf.to_object(merged)
+    except ConfigKeyError as error:
+        raise ConfigError(_unknown_key(structure, str(error.full_key))) from None
+    except OmegaConfBaseException as error:
+        raise ConfigError(f"{error.full_key}: {str(error).splitlines()[0]}") from None
+    except ValueError as error:
+        raise ConfigError(str(error).splitlines()[0]) from None
+    assert isinstance(result, schema)
+    return result
+
+
+def save_config(config: object, file: Path) -> None:
+    """Write a config as YAML that `load_config` reads back."""
+    file.write_text(OmegaConf.to_yaml(OmegaConf.structured(config)), encoding="utf-8")
+
+
+def _unknown_key(structure: DictConfig, key: str) -> str:
+    *parents, name = key.split(".")
+    known = [str(k) for k in (OmegaConf.select(structure, ".".join(parents)) if parents else structure)]
+    close = difflib.get_close_matches(name, known, n=1)
+    hint = f"did you mean {'.'.join([*parents, close[0]])!r}?" if close else f"there are {', '.join(known)}"
+    return f"there is no setting {key!r}; {hint}"
+
+
+def _require(holds: bool, name: str, value: object, wanted: str) -> None:
+    if not holds:
+        raise ConfigError(f"{name} must be {wanted}, got {value}")

@@ -1,0 +1,130 @@
+"""DeepSpeed: the optimiser, the ranks, and what is saved of both."""
+
+from __future__ import annotations
+
+import logging
+import os
+from pathlib import Path
+from typing import Any
+
+import torch
+import torch.distributed as dist
+from torch import Tensor
+
+from vision_r1_grpo.config import ConfigError, OptimizerConfig
+
+if not torch.accelerator.is_available():
+    os.environ.setdefault("DS_ACCELERATOR", "cpu")  # DeepSpeed warns when it has to find that out itself
+
+import deepspeed
+from deepspeed.accelerator import get_accelerator
+
+
+class Engine:
+    """A model under DeepSpeed, on one process or many.
+
+    Args:
+        model: the policy's model; DeepSpeed moves it to this process's device.
+        optimizer: AdamW's settings.
+        settings: the user's DeepSpeed configuration; it wins over what follows from the rest.
+
+    Raises:
+        ConfigError: the settings ask for ZeRO stage 3.
+    """
+
+    def __init__(self, model: torch.nn.Module, optimizer: OptimizerConfig, settings: dict[str, Any]) -> None:
+        if settings.get("zero_optimization", {}).get("stage", 0) > 2:
+            raise ConfigError("deepspeed.zero_optimization.stage must be 0, 1 or 2, got 3")
+        logging.getLogger("DeepSpeed").setLevel(logging.WARNING)
+        init_distributed()
+        config = _deepspeed_config(model, optimizer) | settings
+        parameters = [p for p in model.parameters() if p.requires_grad]
+        self._engine, *_ = deepspeed.initialize(model=model, model_parameters=parameters, config=config)
+
+    def forward(self, **inputs: Any) -> Any:
+        """The model's forward pass."""
+        return self._engine(**inputs)
+
+    def backward(self, loss: Tensor) -> None:
+        """Accumulate gradients. DeepSpeed averages them over ranks, and losses here are sums over ranks."""
+        self._engine.backward(loss * self.world_size, scale_wrt_gas=False)
+
+    def step(self, learning_rate: float) -> float:
+        """Update the weights with what was accumulated, and return the gradient norm before clipping."""
+        for group in self._engine.optimizer.param_groups:
+            group["lr"] = learning_rate
+        self._engine.step()
+        return float(self._engine.get_global_grad_norm() or 0.0)
+
+    def save(self, folder: Path, tag: str, state: dict[str, Any]) -> None:
+        """Write weights, optimiser and `state`; `folder/latest` names the tag once all of it is there."""
+        self._engine.save_checkpoint(str(folder), tag=tag, client_state={"run": state})
+
+    def load(self, folder: Path) -> dict[str, Any]:
+        """Read the latest checkpoint back and return its state."""
+        _, state = self._engine.load_checkpoint(str(folder))
+        return dict(state["run"])
+
+    @property
+    def rank(self) -> int:
+        """This process's number, from 0."""
+        return dist.get_rank()
+
+    @property
+    def world_size(self) -> int:
+        """How many processes there are."""
+        return dist.get_world_size()
+
+    @property
+    def device(self) -> torch.device:
+        """This process's device."""
+        return torch.device(self._engine.device)
+
+    def sum(self, values: Tensor) -> Tensor:
+        """The element-wise sum over ranks."""
+        total = values.to(self.device)
+        dist.all_reduce(total)
+        return total
+
+    def barrier(self) -> None:
+        """Wait for all ranks."""
+        dist.barrier()
+
+
+def init_distributed() -> None:
+    """Join the ranks that a launcher started, or be the only one."""
+    if dist.is_initialized():
+        return
+    if "RANK" in os.environ:
+        deepspeed.init_distributed(verbose=False)
+        return
+    # One process talks to nobody: no port, and no build of DeepSpeed's shared-memory operator (a minute).
+    os.environ.setdefault("LOCAL_RANK", "0")
+    deepspeed.ops.__compatible_ops__["deepspeed_shm_comm"] = False
+    backend = get_accelerator().communication_backend_name()
+    backend = "gloo" if backend == "ccl" else backend
+    store = dist.HashStore()  # type: ignore[attr-defined]  # torch does not list it among its exports
+    dist.init_process_group(backend, store=store, rank=0, world_size=1)
+    deepspeed.init_distributed(dist_backend=backend, verbose=False)
+
+
+def _deepspeed_config(model: torch.nn.Module, optimizer: OptimizerConfig) -> dict[str, Any]:
+    dtype = next(model.parameters()).dtype
+    return {
+        "train_micro_batch_size_per_gpu": 1,
+        # Losses are normalised over the whole batch here, whatever the number of backward passes.
+        "managed_gradient_accumulation": False,
+        "gradient_clipping": optimizer.max_grad_norm,
+        "bf16": {"enabled": dtype == torch.bfloat16},
+        # Also on one process: stage 1 reports the gradient norm, the plain float32 path does not.
+        "zero_optimization": {"stage": 1},
+        "optimizer": {
+            "type": "AdamW",
+            "params": {
+                "lr": optimizer.learning_rate,
+                "betas": list(optimizer.betas),
+                "weight_decay": optimizer.weight_decay,
+                "torch_adam": True,
+            },
+        },
+    }

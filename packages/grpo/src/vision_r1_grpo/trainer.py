@@ -1,0 +1,296 @@
+"""GRPO with vision feedback, to be read from top to bottom.
+
+Axes: P prompts, G completions per prompt, N = P*G, T tokens.
+"""
+
+from __future__ import annotations
+
+import copy
+import math
+import random
+import signal
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from types import FrameType
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from vision_r1_data import Sample
+from vision_r1_grpo.advantages import group_advantages
+from vision_r1_grpo.checkpoint import RunState, has_checkpoint, load_checkpoint, save_checkpoint
+from vision_r1_grpo.config import ConfigError, GRPOConfig
+from vision_r1_grpo.engine import Engine
+from vision_r1_grpo.logprobs import completion_logprobs
+from vision_r1_grpo.losses import kl_divergence, policy_loss, token_weights
+from vision_r1_grpo.policy import Policy, Prompt
+from vision_r1_grpo.records import JsonLines, LiveProgress
+from vision_r1_grpo.rewards import RewardBatch, Target, VisionReward
+from vision_r1_grpo.rollout import Rollout, Sampler, Sampling
+from vision_r1_grpo.rollout.transformers import TransformersSampler
+
+Evaluation = Callable[[], Mapping[str, float]]
+
+
+@dataclass(frozen=True)
+class TrainingResult:
+    """How a run ended.
+
+    Args:
+        state: how far it came.
+        interrupted: it was asked to stop before its end; a checkpoint is saved.
+    """
+
+    state: RunState
+    interrupted: bool
+
+
+class GRPOTrainer:
+    """Trains a policy on samples with a vision reward.
+
+    Args:
+        config: the run.
+        policy: the model to train, and its processor.
+        reward: scores completions; its dialect also writes the prompts.
+        dataset: the annotated samples.
+        folder: where checkpoints/, metrics.jsonl and completions.jsonl go.
+        evaluate: called every `eval_every` steps; what it returns is logged as "eval/<name>".
+        sampler: draws completions; by default the policy's own model.
+        resume: go on from the folder's latest checkpoint.
+
+    Raises:
+        ConfigError: the prompts of a step cannot be shared out to the ranks, there is nothing to resume, or
+            the dataset is empty.
+    """
+
+    def __init__(
+        self,
+        config: GRPOConfig,
+        policy: Policy,
+        reward: VisionReward,
+        dataset: Sequence[Sample],
+        *,
+        folder: Path,
+        evaluate: Evaluation = dict,
+        sampler: Sampler | None = None,
+        resume: bool = False,
+    ) -> None:
+        self.config, self.policy, self.reward, self.dataset = config, policy, reward, dataset
+        self.reference = (
+            copy.deepcopy(policy.model).eval().requires_grad_(False) if config.loss.beta else None
+        )
+        self.engine = Engine(policy.model, config.optimizer, config.deepspeed)
+        if config.prompts_per_step % self.engine.world_size:
+            raise ConfigError(
+                f"prompts_per_step must be a multiple of the {self.engine.world_size} processes, "
+                f"got {config.prompts_per_step}"
+            )
+        if not dataset:
+            raise ConfigError("dataset must hold at least one sample, got none")
+        self.evaluate, self.sampler = evaluate, sampler or TransformersSampler(policy)
+        self.checkpoints = folder / "checkpoints"
+        if resume and not has_checkpoint(self.checkpoints):
+            raise ConfigError(f"{self.checkpoints}: there is no checkpoint to resume; start without --resume")
+        self.state = load_checkpoint(self.engine, self.checkpoints) if resume else RunState()
+        suffix = f"-rank{self.engine.rank}" if self.engine.rank else ""
+        self.metrics = JsonLines(folder / f"metrics{suffix}.jsonl", after=self.state.step)
+        self.completions = JsonLines(folder / f"completions{suffix}.jsonl", after=self.state.step)
+
+    def train(self) -> TrainingResult:
+        """Train to the end of the run, or until SIGINT or SIGTERM asks for a stop after the present step."""
+        config, g = self.config, self.config.sampling.group_size
+        with _StopRequest() as stop, LiveProgress(visible=self.engine.rank == 0) as live:
+            while self.progress < 1 and not stop.requested:
+                start = time.monotonic()
+                samples = self._next_samples()
+                prompts = [self._prompt(sample) for sample in samples]
+                rollout = self.sampler.generate(prompts, g, self._sampling())
+                sampled = time.monotonic()
+
+                targets = [
+                    Target.of(s, p.frame) for s, p in zip(samples, prompts, strict=True) for _ in range(g)
+                ]
+                scored = self.reward(rollout.texts, targets, progress=self.progress)
+                advantages, informative = group_advantages(
+                    scored.total.view(-1, g), scale=config.loss.scale_advantages
+                )
+                loss, grad_norm = self._update(prompts, rollout, advantages.flatten(), informative)
+
+                seconds = {"rollout": sampled - start, "update": time.monotonic() - sampled}
+                row = self._row(rollout, scored, informative, loss, grad_norm, seconds)
+                self._advance(sum(seconds.values()))
+                if self._evaluation_is_due():
+                    row |= {f"eval/{name}": value for name, value in self.evaluate().items()}
+                self.metrics.write([row])
+                self.completions.write(self._completion_rows(samples, rollout, scored))
+                live.show(self.progress, row)
+                if config.save_every and self.state.step % config.save_every == 0:
+                    self._save()
+                stop.share(self.engine)
+        self._save()
+        return TrainingResult(self.state, interrupted=self.progress < 1)
+
+    def _evaluation_is_due(self) -> bool:
+        """On the first rank only: the others meet it at the next step's first sum."""
+        every = self.config.eval_every
+        return bool(every) and self.state.step % every == 0 and self.engine.rank == 0
+
+    @property
+    def progress(self) -> float:
+        """How much of the run is done, in [0, 1]: of its steps or of its minutes, whichever is more."""
+        max_steps, max_minutes = self.config.max_steps, self.config.max_minutes
+        if max_steps is None and max_minutes is None:
+            max_steps = math.ceil(len(self.dataset) / self.config.prompts_per_step)
+        steps = self.state.step / max_steps if max_steps else 0.0
+        minutes = self.state.minutes / max_minutes if max_minutes else 0.0
+        return min(max(steps, minutes), 1.0)
+
+    def _update(
+        self, prompts: list[Prompt], rollout: Rollout, advantages: Tensor, informative: Tensor
+    ) -> tuple[float, float]:
+        """One optimiser step; returns the loss over all ranks and the gradient norm."""
+        config, g, size = self.config, self.config.sampling.group_size, self.config.prompts_per_forward
+        device = rollout.tokens.device
+        advantages = advantages.to(device)
+        counted = rollout.mask & informative.to(device).repeat_interleave(g)[:, None]
+        tokens, completions = self.engine.sum(torch.stack([counted.sum(), counted.any(dim=1).sum()]).float())
+        weights = token_weights(
+            counted,
+            config.loss.reduction,
+            total_tokens=tokens,
+            total_completions=completions,
+            max_length=config.sampling.max_new_tokens,
+        )
+        total = torch.zeros(1, device=device)
+        for first in range(0, len(prompts), size):
+            some, rows = prompts[first : first + size], slice(first * g, (first + size) * g)
+            arguments = (self.policy, some, rollout.tokens[rows], rollout.mask[rows])
+            temperature = config.sampling.temperature
+            logprobs = completion_logprobs(self.engine.forward, *arguments, temperature=temperature)
+            # One update per rollout: the policy that sampled is the policy itself.
+            losses = policy_loss(logprobs, logprobs.detach(), advantages[rows])
+            if self.reference is not None:
+                with torch.no_grad():
+                    anchor = completion_logprobs(self.reference, *arguments, temperature=temperature)
+                losses = losses + config.loss.beta * kl_divergence(logprobs, anchor)
+            loss = (losses * weights[rows]).sum()
+            self.engine.backward(loss)
+            total += loss.detach()
+        grad_norm = self.engine.step(self._learning_rate())
+        return self.engine.sum(total).item(), grad_norm
+
+    def _next_samples(self) -> list[Sample]:
+        """This rank's share of the step's prompts; every epoch has its own order, which the seed fixes."""
+        per_step, size = self.config.prompts_per_step, len(self.dataset)
+        chosen = []
+        for at in range(self.state.step * per_step, (self.state.step + 1) * per_step):
+            epoch, place = divmod(at, size)
+            chosen.append(self.dataset[self._order(epoch)[place]])
+        return chosen[self.engine.rank :: self.engine.world_size]
+
+    def _order(self, epoch: int) -> list[int]:
+        if getattr(self, "_epoch", None) != epoch:
+            order = list(range(len(self.dataset)))
+            random.Random(f"{self.config.seed}/{epoch}").shuffle(order)
+            self._epoch, self._epoch_order = epoch, order
+        return self._epoch_order
+
+    def _prompt(self, sample: Sample) -> Prompt:
+        return self.policy.encode(self.reward.dialect.prompt(sample), sample.load_image())
+
+    def _sampling(self) -> Sampling:
+        """The step's own seed, so that a resumed run draws what an uninterrupted one would have drawn."""
+        at = self.state.step * self.engine.world_size + self.engine.rank
+        seed = random.Random(f"{self.config.seed}/{at}").getrandbits(63)
+        return Sampling(self.config.sampling.temperature, self.config.sampling.max_new_tokens, seed)
+
+    def _learning_rate(self) -> float:
+        optimizer = self.config.optimizer
+        warm = min(1.0, (self.state.step + 1) / optimizer.warmup_steps) if optimizer.warmup_steps else 1.0
+        return optimizer.learning_rate * warm * (1 - (1 - optimizer.decay) * self.progress)
+
+    def _advance(self, seconds: float) -> None:
+        """Count the step; ranks agree on the time, because schedules follow it."""
+        mean = self.engine.sum(torch.tensor([seconds], dtype=torch.float64)).item() / self.engine.world_size
+        self.state = replace(self.state, step=self.state.step + 1, minutes=self.state.minutes + mean / 60)
+
+    def _row(
+        self,
+        rollout: Rollout,
+        scored: RewardBatch,
+        informative: Tensor,
+        loss: float,
+        grad_norm: float,
+        seconds: Mapping[str, float],
+    ) -> dict[str, Any]:
+        """The step's line in metrics.jsonl, means over all ranks."""
+        local = {
+            "reward": scored.total.mean().item(),
+            **{f"reward/{name}": part.mean().item() for name, part in scored.parts.items()},
+            "boxes": sum(map(len, scored.answers)) / len(scored.answers),
+            "tokens": rollout.mask.sum(dim=1).float().mean().item(),
+            "truncated": rollout.truncated.float().mean().item(),
+            "informative_groups": informative.float().mean().item(),
+        }
+        means = (
+            self.engine.sum(torch.tensor(list(local.values()), dtype=torch.float64)) / self.engine.world_size
+        )
+        thresholds = self.reward.refinement(self.progress)
+        return {
+            "step": self.state.step + 1,
+            "minutes": self.state.minutes + sum(seconds.values()) / 60,
+            "progress": self.progress,
+            **dict(zip(local, means.tolist(), strict=True)),
+            "xi0": thresholds.xi0,
+            "xi1": thresholds.xi1,
+            "xi2": thresholds.xi2,
+            "loss": loss,
+            "grad_norm": grad_norm,
+            "learning_rate": self._learning_rate(),
+            **{f"seconds/{name}": value for name, value in seconds.items()},
+        }
+
+    def _completion_rows(
+        self, samples: Sequence[Sample], rollout: Rollout, scored: RewardBatch
+    ) -> list[dict[str, Any]]:
+        g = self.config.sampling.group_size
+        return [
+            {
+                "step": self.state.step,
+                "sample": samples[n // g].id,
+                "completion": text,
+                "reward": scored.total[n].item(),
+                **{f"reward/{name}": part[n].item() for name, part in scored.parts.items()},
+                "problems": list(scored.answers[n].problems),
+            }
+            for n, text in enumerate(rollout.texts)
+        ]
+
+    def _save(self) -> None:
+        save_checkpoint(self.engine, self.checkpoints, self.state, self.config.keep_checkpoints)
+
+
+class _StopRequest:
+    """The first SIGINT or SIGTERM asks for a stop after the present step; the second one interrupts."""
+
+    requested = False
+
+    def __enter__(self) -> _StopRequest:
+        self._before = {s: signal.signal(s, self._request) for s in (signal.SIGINT, signal.SIGTERM)}
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        for number, handler in self._before.items():
+            signal.signal(number, handler)
+
+    def _request(self, number: int, _: FrameType | None) -> None:
+        if self.requested:
+            raise KeyboardInterrupt
+        self.requested = True
+
+    def share(self, engine: Engine) -> None:
+        """Every rank stops if one was asked to."""
+        self.requested = bool(engine.sum(torch.tensor([float(self.requested)])).item())

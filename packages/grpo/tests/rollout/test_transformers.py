@@ -1,0 +1,68 @@
+import torch
+
+from vision_r1_grpo.logprobs import completion_logprobs
+from vision_r1_grpo.rollout import Sampling
+from vision_r1_grpo.rollout.transformers import TransformersSampler
+
+SAMPLING = Sampling(temperature=1.3, max_new_tokens=12, seed=7)
+
+
+def test_greedy_equals_generate(policy, prompts):
+    rollout = TransformersSampler(policy).generate(prompts, 1, Sampling(0.0, 12))
+    for row, prompt in enumerate(prompts):
+        ids = prompt.input_ids[None]
+        expected = policy.model.generate(
+            input_ids=ids,
+            attention_mask=torch.ones_like(ids),
+            mm_token_type_ids=(ids == policy.model.config.image_token_id).long(),
+            pixel_values=prompt.pixel_values,
+            image_grid_thw=prompt.image_grid_thw,
+            do_sample=False,
+            max_new_tokens=12,
+            suppress_tokens=policy.banned_token_ids,
+        )[0, ids.shape[1] :]
+        assert rollout.tokens[row][rollout.mask[row]].tolist() == expected.tolist()
+
+
+def test_sampling_logprobs_are_those_of_the_policy(policy, prompts):
+    rollout = TransformersSampler(policy).generate(prompts, 3, SAMPLING)
+    with torch.no_grad():
+        expected = completion_logprobs(
+            policy.model, policy, prompts, rollout.tokens, rollout.mask, temperature=1.3
+        )
+    torch.testing.assert_close(rollout.logprobs, expected, atol=1e-5, rtol=1e-5)
+
+
+def test_same_seed_same_completions(policy, prompts):
+    sampler = TransformersSampler(policy)
+    assert sampler.generate(prompts, 4, SAMPLING).texts == sampler.generate(prompts, 4, SAMPLING).texts
+    other = Sampling(1.3, 12, seed=8)
+    assert sampler.generate(prompts, 4, SAMPLING).texts != sampler.generate(prompts, 4, other).texts
+
+
+def test_vision_tokens_are_never_sampled(policy, prompts):
+    hot = Sampling(temperature=100.0, max_new_tokens=40, seed=0)
+    rollout = TransformersSampler(policy).generate(prompts, 16, hot)
+    assert not torch.isin(rollout.tokens, torch.tensor(policy.banned_token_ids)).any()
+
+
+def test_finished_completions_leave_and_the_others_go_on(policy, prompts):
+    """At a high temperature completions stop at many lengths; each must read as if it were alone."""
+    hot = Sampling(temperature=30.0, max_new_tokens=400, seed=1)
+    rollout = TransformersSampler(policy).generate(prompts, 16, hot)
+    lengths = rollout.mask.sum(dim=1)
+    assert len(set(lengths.tolist())) > 8
+    stop = torch.isin(rollout.tokens, torch.tensor(policy.stop_token_ids)) & rollout.mask
+    assert torch.equal(stop.any(dim=1), ~rollout.truncated)
+    assert (stop.sum(dim=1) <= 1).all()
+    with torch.no_grad():
+        expected = completion_logprobs(
+            policy.model, policy, prompts, rollout.tokens, rollout.mask, temperature=30.0
+        )
+    torch.testing.assert_close(rollout.logprobs, expected, atol=1e-5, rtol=1e-5)
+
+
+def test_texts_leave_out_the_stop_token(policy, prompts):
+    rollout = TransformersSampler(policy).generate(prompts, 16, Sampling(30.0, 400, seed=1))
+    for text, truncated in zip(rollout.texts, rollout.truncated.tolist(), strict=True):
+        assert truncated or not text.endswith("<|im_end|>")

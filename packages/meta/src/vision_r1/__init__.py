@@ -1,0 +1,1 @@
+"""Vision-guided reinforcement learning for vision-language models: the packages, composed."""

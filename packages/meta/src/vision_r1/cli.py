@@ -1,0 +1,123 @@
+"""The `vision-r1` command."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+import time
+import warnings
+from collections.abc import Sequence
+from pathlib import Path
+
+_INTERRUPTED = 130
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run a subcommand; the exit code is 0 for success, 2 for bad input, 130 when interrupted."""
+    arguments = _parser().parse_args(argv)
+    warnings.showwarning = lambda message, *_: print(f"vision-r1: {message}", file=sys.stderr)
+    from transformers.utils import logging  # heavy imports wait until --help has been answered
+
+    from vision_r1_data import DataError
+    from vision_r1_grpo import ConfigError
+
+    logging.disable_progress_bar()
+    try:
+        finished = _COMMANDS[arguments.command](arguments)
+    except (DataError, ConfigError) as error:
+        print(f"vision-r1: {error}", file=sys.stderr)
+        return 2
+    except KeyboardInterrupt:
+        print("vision-r1: interrupted", file=sys.stderr)
+        return _INTERRUPTED
+    return 0 if finished else _INTERRUPTED
+
+
+def _quickstart(arguments: argparse.Namespace) -> bool:
+    from vision_r1.quickstart import prepare
+    from vision_r1.run import claim_folder, load_run, run
+
+    out = arguments.out or _free(Path("runs/quickstart"))
+    claim_folder(out, force=arguments.force, resume=arguments.resume)
+    if arguments.resume:
+        return run(load_run(out), out, resume=True)
+    config = prepare(out, minutes=arguments.minutes, seed=arguments.seed, reward=arguments.reward)
+    return run(config, out)
+
+
+def _train(arguments: argparse.Namespace) -> bool:
+    from vision_r1.config import RunConfig
+    from vision_r1.run import claim_folder, load_run, read_splits, run
+    from vision_r1_grpo import load_config
+
+    out = arguments.out or _free(Path("runs") / time.strftime("train-%Y%m%d-%H%M%S"))
+    if arguments.resume:
+        claim_folder(out, force=False, resume=True)
+        return run(load_run(out, arguments.overrides), out, resume=True)
+    config = load_config(RunConfig, arguments.config, arguments.overrides)
+    read_splits(config.data, config.training.seed)  # bad data leaves no folder behind
+    if int(os.environ.get("RANK", "0")) == 0:
+        claim_folder(out, force=arguments.force, resume=False)
+    return run(config, out)
+
+
+_COMMANDS = {"quickstart": _quickstart, "train": _train}
+
+
+def _free(folder: Path) -> Path:
+    """The folder, or the first of folder-2, folder-3, ... that is not there yet."""
+    number, free = 1, folder
+    while free.exists():
+        number += 1
+        free = folder.with_name(f"{folder.name}-{number}")
+    return free
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="vision-r1", description="Vision-guided reinforcement learning for vision-language models."
+    )
+    commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
+
+    quickstart = commands.add_parser(
+        "quickstart",
+        help="watch a tiny model learn to see better, in minutes on a CPU",
+        description="Draw scenes, train a tiny vision-language model on them with GRPO, and write a report.",
+    )
+    quickstart.add_argument("--minutes", type=_minutes, default=5.0, help="minutes of training (default: 5)")
+    quickstart.add_argument("--seed", type=int, default=0, help="of the training scenes and the sampling")
+    quickstart.add_argument(
+        "--reward",
+        choices=("strict", "paper"),
+        default="strict",
+        help="strict: misses and inventions both cost; paper: format + recall + precision, which collapses",
+    )
+    _add_folder(quickstart, "runs/quickstart")
+
+    train = commands.add_parser(
+        "train",
+        help="train on a COCO-format detection set of your own",
+        description="Train on any COCO-format detection set: vision-r1 train --config FILE "
+        "data.annotations=instances.json data.images=DIR",
+    )
+    train.add_argument("--config", type=Path, help="a YAML recipe; see recipes/ in the package")
+    train.add_argument("overrides", nargs="*", metavar="key=value", help="settings that win over the recipe")
+    _add_folder(train, "runs/train-DATE")
+    return parser
+
+
+def _add_folder(parser: argparse.ArgumentParser, default: str) -> None:
+    parser.add_argument("--out", type=Path, help=f"folder of the run (default: {default})")
+    parser.add_argument("--force", action="store_true", help="replace the run in --out")
+    parser.add_argument("--resume", action="store_true", help="go on with the run in --out")
+
+
+def _minutes(text: str) -> float:
+    try:
+        minutes = float(text)
+    except ValueError:
+        minutes = 0.0
+    if not 0 < minutes < float("inf"):
+        raise argparse.ArgumentTypeError(f"minutes must be a number above 0, got {text!r}")
+    return minutes

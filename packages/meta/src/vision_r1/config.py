@@ -1,0 +1,79 @@
+"""What a whole run can be told: the model, the data, the training."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Literal
+
+from vision_r1_grpo import ConfigError, GRPOConfig
+
+
+@dataclass(frozen=True)
+class ModelConfig:
+    """The model to start from.
+
+    Args:
+        path: a folder or hub name of a Qwen2-VL-like model, or "tiny" for the model of vision-r1-tiny.
+        dtype: of the weights, such as "bfloat16" on a GPU.
+    """
+
+    path: str = "tiny"
+    dtype: str = "float32"
+
+
+@dataclass(frozen=True)
+class CocoConfig:
+    """A COCO-format detection set.
+
+    Args:
+        annotations: the JSON file; empty for none.
+        images: the folder of its images.
+    """
+
+    annotations: str = ""
+    images: str = ""
+
+    def __post_init__(self) -> None:
+        if bool(self.annotations) != bool(self.images):
+            raise ConfigError(
+                f"annotations and images must be given together, got {self.annotations!r} and {self.images!r}"
+            )
+
+
+@dataclass(frozen=True)
+class DataConfig:
+    """What is trained and measured on.
+
+    Args:
+        annotations: the COCO-format JSON file to train on.
+        images: the folder of its images.
+        dialect: how the model writes boxes, a name of `vision_r1_data.list_dialects()`.
+        bad_boxes: "error" or "skip": what to do with boxes outside their image.
+        test: the set whose numbers stand before and after. Left out, `held_out` of the training images are
+            set aside for it.
+        validation: the set of the learning curve. Left out, it is the first images of the test set.
+        held_out: the share of the training images that is set aside, at most 200 images.
+        validation_images: how many images the learning curve is measured on.
+    """
+
+    annotations: str = ""
+    images: str = ""
+    dialect: str = "qwen2_5_vl"
+    bad_boxes: Literal["error", "skip"] = "error"
+    test: CocoConfig = field(default_factory=CocoConfig)
+    validation: CocoConfig = field(default_factory=CocoConfig)
+    held_out: float = 0.1
+    validation_images: int = 100
+
+    def __post_init__(self) -> None:
+        if not 0 < self.held_out < 1:
+            raise ConfigError(f"data.held_out must lie between 0 and 1, got {self.held_out}")
+
+
+@dataclass(frozen=True)
+class RunConfig:
+    """A whole run."""
+
+    model: ModelConfig = field(default_factory=ModelConfig)
+    data: DataConfig = field(default_factory=DataConfig)
+    training: GRPOConfig = field(default_factory=GRPOConfig)
