@@ -95,16 +95,15 @@ def init_distributed() -> None:
     """Join the ranks that a launcher started, or be the only one."""
     if dist.is_initialized():
         return
-    if "RANK" in os.environ:
-        deepspeed.init_distributed(verbose=False)
-        return
-    # One process talks to nobody: no port, and no build of DeepSpeed's shared-memory operator (a minute).
-    os.environ.setdefault("LOCAL_RANK", "0")
-    deepspeed.ops.__compatible_ops__["deepspeed_shm_comm"] = False
+    if not torch.accelerator.is_available():
+        # DeepSpeed would compile a shared-memory operator for a minute; gloo does without.
+        deepspeed.ops.__compatible_ops__["deepspeed_shm_comm"] = False
     backend = get_accelerator().communication_backend_name()
     backend = "gloo" if backend == "ccl" else backend
-    store = dist.HashStore()  # type: ignore[attr-defined]  # torch does not list it among its exports
-    dist.init_process_group(backend, store=store, rank=0, world_size=1)
+    if "RANK" not in os.environ:  # one process talks to nobody and needs no port
+        os.environ.setdefault("LOCAL_RANK", "0")
+        store = dist.HashStore()  # type: ignore[attr-defined]  # torch does not list it among its exports
+        dist.init_process_group(backend, store=store, rank=0, world_size=1)
     deepspeed.init_distributed(dist_backend=backend, verbose=False)
 
 

@@ -11,12 +11,14 @@ from __future__ import annotations
 import argparse
 import random
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
+from PIL import Image
 from torch.nn.functional import cross_entropy
 
 from vision_r1_data import Frame, Objects, Sample, VisionProcessor, get_dialect
@@ -52,8 +54,8 @@ class Stage:
 STAGES = (
     Stage(150, (0.0, 1e-3), max_objects=1),
     Stage(450, (1e-3, 1e-3), max_objects=1),
-    Stage(700, (1e-3, 1e-3)),
-    Stage(250, (1e-3, 2e-5)),
+    Stage(1400, (1e-3, 1e-3)),
+    Stage(400, (1e-3, 2e-5)),
     Stage(120, (5e-4, 1e-5), dropped=0.5, loosened=0.15, unfenced=0.3),
 )
 
@@ -84,7 +86,7 @@ def train(out: Path, seed: int, stages: tuple[Stage, ...] = STAGES) -> None:
         for at in range(stage.steps):
             for group in optimizer.param_groups:
                 group["lr"] = first + (last - first) * at / max(stage.steps - 1, 1)
-            loss = _loss(model, _batch(processor, rng, stage), device)
+            loss = supervised_loss(model, processor, *_draw(rng, stage))
             loss.backward()
             torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
             optimizer.step()
@@ -121,39 +123,50 @@ def degrade(objects: Objects, stage: Stage, rng: random.Random) -> Objects:
     return Objects(tuple(boxes), tuple(objects.labels[k] for k in kept))
 
 
-def _batch(processor: VisionProcessor, rng: random.Random, stage: Stage) -> dict[str, Any]:
-    """BATCH prompts of one length, answers padded on the right; labels are -100 off the answers."""
+def supervised_loss(
+    model: Any, processor: VisionProcessor, images: Sequence[Image.Image], answers: Sequence[str]
+) -> torch.Tensor:
+    """Mean cross entropy of the answers' tokens.
+
+    Args:
+        model: in train mode; the batch goes to its device.
+        processor: of the model.
+        images: SIZE x SIZE scenes, asked for every label of the drawn scenes.
+        answers: the text to learn for each image.
+    """
     question = DIALECT.prompt(Sample("scene", Path(), SIZE, SIZE, categories=LABELS))
-    prompts, answers = [], []
+    prompts = [processor.encode(question, image) for image in images]
+    targets = [processor.tokenizer(text + END, add_special_tokens=False)["input_ids"] for text in answers]
+    start, longest = len(prompts[0].input_ids), max(map(len, targets))
+    ids = np.full((len(prompts), start + longest), processor.tokenizer.convert_tokens_to_ids(PAD))
+    labels = np.full_like(ids, -100)
+    for row, (prompt, target) in enumerate(zip(prompts, targets, strict=True)):
+        ids[row, :start] = prompt.input_ids
+        ids[row, start : start + len(target)] = labels[row, start : start + len(target)] = target
+    batch = {
+        "input_ids": ids,
+        "mm_token_type_ids": (ids == processor.image_token_id).astype(np.int64),
+        "pixel_values": np.concatenate([prompt.pixel_values for prompt in prompts]),
+        "image_grid_thw": np.concatenate([prompt.image_grid_thw for prompt in prompts]),
+    }
+    tensors = {name: torch.from_numpy(array).to(model.device) for name, array in batch.items()}
+    # Padding is on the right, so causal attention needs no mask.
+    logits = model(**tensors, use_cache=False).logits
+    wanted = torch.from_numpy(labels).to(model.device)
+    return cross_entropy(logits[:, :-1].flatten(0, 1), wanted[:, 1:].flatten(), ignore_index=-100)
+
+
+def _draw(rng: random.Random, stage: Stage) -> tuple[list[Image.Image], list[str]]:
+    """BATCH scenes, and what the stage teaches to answer."""
+    images, answers = [], []
     for _ in range(BATCH):
         image, objects = draw_scene(rng, max_objects=stage.max_objects)
         text = DIALECT.encode(degrade(objects, stage, rng), FRAME)
         if rng.random() < stage.unfenced:
             text = text.removeprefix("```json\n").removesuffix("\n```")
-        prompts.append(processor.encode(question, image))
-        answers.append(processor.tokenizer(text + END, add_special_tokens=False)["input_ids"])
-    prompt_length, longest = len(prompts[0].input_ids), max(map(len, answers))
-    ids = np.full((BATCH, prompt_length + longest), processor.tokenizer.convert_tokens_to_ids(PAD))
-    labels = np.full_like(ids, -100)
-    for row, (prompt, answer) in enumerate(zip(prompts, answers, strict=True)):
-        ids[row, :prompt_length] = prompt.input_ids
-        ids[row, prompt_length : prompt_length + len(answer)] = answer
-        labels[row, prompt_length : prompt_length + len(answer)] = answer
-    return {
-        "input_ids": ids,
-        "mm_token_type_ids": (ids == processor.image_token_id).astype(np.int64),
-        "pixel_values": np.concatenate([prompt.pixel_values for prompt in prompts]),
-        "image_grid_thw": np.concatenate([prompt.image_grid_thw for prompt in prompts]),
-        "labels": labels,
-    }
-
-
-def _loss(model: Any, batch: dict[str, Any], device: str) -> torch.Tensor:
-    """Mean cross entropy of the answer tokens. Padding is on the right, so causal attention needs no mask."""
-    tensors = {name: torch.from_numpy(array).to(device) for name, array in batch.items()}
-    labels = tensors.pop("labels")
-    logits = model(**tensors, use_cache=False).logits
-    return cross_entropy(logits[:, :-1].flatten(0, 1), labels[:, 1:].flatten(), ignore_index=-100)
+        images.append(image)
+        answers.append(text)
+    return images, answers
 
 
 if __name__ == "__main__":

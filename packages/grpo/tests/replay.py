@@ -1,0 +1,93 @@
+"""A small run whose completions are fixed, so that it is the same on any number of ranks.
+
+As a script: `replay.py FOLDER STEPS SETTINGS` runs on the ranks of its launcher and writes the weights.
+"""
+
+import json
+import random
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+import torch
+
+from vision_r1_data import Frame, Objects, Sample, get_dialect, read_coco
+from vision_r1_data.scenes import SIZE, write_scenes
+from vision_r1_grpo import GRPOConfig, GRPOTrainer, Policy, VisionReward
+from vision_r1_grpo.config import LossConfig, OptimizerConfig, SamplingConfig
+from vision_r1_grpo.policy import Prompt
+from vision_r1_grpo.rollout import Rollout, Sampling
+
+DIALECT = get_dialect("qwen2_5_vl")
+GROUP = 4
+
+
+class ReplaySampler:
+    """Gives each image the same completions again: right, half right, silent, unreadable."""
+
+    def __init__(self, policy: Policy, samples: Sequence[Sample]) -> None:
+        self.tokenizer = policy.processor.tokenizer
+        self.completions = {
+            policy.encode(DIALECT.prompt(s), s.load_image()).pixel_values.sum().item(): _completions(s)
+            for s in samples
+        }
+
+    def generate(self, prompts: Sequence[Prompt], group_size: int, sampling: Sampling) -> Rollout:
+        texts = [text for p in prompts for text in self.completions[p.pixel_values.sum().item()]]
+        assert len(texts) == len(prompts) * group_size
+        ids = [self.tokenizer(text + "<|im_end|>")["input_ids"] for text in texts]
+        lengths = torch.tensor([len(one) for one in ids])
+        tokens = torch.tensor([one + [0] * (int(lengths.max()) - len(one)) for one in ids])
+        mask = torch.arange(tokens.shape[1]) < lengths[:, None]
+        return Rollout(
+            tokens, mask, torch.zeros(tokens.shape), tuple(texts), torch.zeros(len(texts), dtype=bool)
+        )
+
+
+def _completions(sample: Sample) -> list[str]:
+    truth, frame = sample.objects, Frame(SIZE, SIZE, SIZE, SIZE)
+    loose = Objects(tuple((x1, y1, x2, (y1 + 2 * y2) / 3) for x1, y1, x2, y2 in truth.boxes), truth.labels)
+    return [
+        DIALECT.encode(truth, frame),
+        DIALECT.encode(loose, frame),
+        DIALECT.encode(Objects(), frame),
+        "no",
+    ]
+
+
+def make_scenes(folder: Path) -> list[Sample]:
+    """Six drawn scenes, and one image with nothing in it."""
+    path = folder / "scenes" / "instances.json"
+    if not path.exists():
+        write_scenes(path.parent, 7, seed=3)
+        content = json.loads(path.read_text())
+        content["annotations"] = [a for a in content["annotations"] if a["image_id"] != 2]
+        path.write_text(json.dumps(content))
+    return read_coco(path, path.parent / "images")
+
+
+def make_trainer(folder: Path, policy: Policy, steps: int, resume: bool = False, **settings) -> GRPOTrainer:
+    samples = make_scenes(folder.parent)
+    config = GRPOConfig(
+        sampling=SamplingConfig(group_size=GROUP),
+        loss=LossConfig(beta=0.1),
+        optimizer=OptimizerConfig(learning_rate=1e-3, warmup_steps=2),
+        prompts_per_step=4,
+        prompts_per_forward=2,
+        max_steps=steps,
+        **settings,
+    )
+    folder.mkdir(exist_ok=True)
+    reward = VisionReward.from_preset("strict", dialect="qwen2_5_vl")
+    sampler = ReplaySampler(policy, samples)
+    return GRPOTrainer(config, policy, reward, samples, folder=folder, sampler=sampler, resume=resume)
+
+
+if __name__ == "__main__":
+    out, model, steps, settings = sys.argv[1:]
+    policy = Policy.from_pretrained(model)
+    trainer = make_trainer(Path(out), policy, int(steps), deepspeed=json.loads(settings))
+    random.seed(trainer.engine.rank)
+    trainer.train()
+    if trainer.engine.rank == 0:
+        torch.save(policy.model.state_dict(), Path(out) / "weights.pt")

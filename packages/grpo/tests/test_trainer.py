@@ -1,0 +1,164 @@
+import copy
+import json
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+
+from vision_r1_grpo import ConfigError, GRPOConfig, GRPOTrainer, Policy, VisionReward
+from vision_r1_grpo.config import SamplingConfig
+from vision_r1_grpo.logprobs import completion_logprobs
+
+sys.path.insert(0, str(Path(__file__).parent))
+from replay import GROUP, make_scenes, make_trainer
+
+
+@pytest.fixture(scope="module")
+def start(policy, tmp_path_factory):
+    """The folder of the model that every run here starts from."""
+    folder = tmp_path_factory.mktemp("start") / "model"
+    policy.save_pretrained(folder)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def four_steps(start, tmp_path_factory):
+    """An uninterrupted run of four steps on one rank: its folder and weights."""
+    folder = tmp_path_factory.mktemp("straight") / "run"
+    policy = Policy.from_pretrained(start)
+    make_trainer(folder, policy, 4).train()
+    return folder, weights(policy)
+
+
+def weights(policy):
+    return {name: value.clone() for name, value in policy.model.state_dict().items()}
+
+
+def rows(folder, name="metrics.jsonl"):
+    return [json.loads(line) for line in (folder / name).read_text().splitlines()]
+
+
+def test_right_answers_become_likelier(start, tmp_path):
+    policy = Policy.from_pretrained(start)
+    trainer = make_trainer(tmp_path / "run", policy, 8)
+    prompts = [trainer._prompt(sample) for sample in trainer.dataset[:2]]
+    rollout = trainer.sampler.generate(prompts, GROUP, None)
+
+    def sequence_logprobs():
+        with torch.no_grad():
+            logprobs = completion_logprobs(policy.model, policy, prompts, rollout.tokens, rollout.mask)
+        return logprobs.sum(dim=1).view(2, GROUP)
+
+    before = sequence_logprobs()
+    trainer.train()
+    gain = sequence_logprobs() - before
+    assert (gain[:, 0] > gain[:, 3]).all(), "the right answer gains on the unreadable one"
+
+
+def test_the_learning_rate_warms_up_and_gradients_flow(four_steps):
+    folder, _ = four_steps
+    logged = rows(folder)
+    assert [row["step"] for row in logged] == [1, 2, 3, 4]
+    assert all(row["grad_norm"] > 0 for row in logged)
+    assert logged[0]["learning_rate"] == pytest.approx(5e-4)
+    assert logged[1]["learning_rate"] == pytest.approx(1e-3)
+
+
+def test_every_completion_is_kept_with_its_rewards(four_steps):
+    folder, _ = four_steps
+    logged = rows(folder, "completions.jsonl")
+    assert len(logged) == 4 * 4 * 4
+    assert {"step", "sample", "completion", "reward", "reward/format", "reward/f_measure"} <= set(logged[0])
+
+
+@pytest.mark.parametrize("stop", [1, 2, 3])
+def test_a_resumed_run_is_bit_for_bit_the_uninterrupted_one(start, four_steps, tmp_path, stop):
+    folder, expected = four_steps
+    first = make_trainer(tmp_path / "run", Policy.from_pretrained(start), 4)
+    first.sampler = InterruptAfter(first.sampler, stop)
+    assert first.train().interrupted
+    policy = Policy.from_pretrained(start)
+    result = make_trainer(tmp_path / "run", policy, 4, resume=True).train()
+    assert not result.interrupted
+    assert all(torch.equal(value, expected[name]) for name, value in weights(policy).items())
+    timing = ("minutes", "seconds/rollout", "seconds/update")
+    timeless = [
+        [{key: value for key, value in row.items() if key not in timing} for row in rows(run)]
+        for run in (folder, tmp_path / "run")
+    ]
+    assert timeless[0] == timeless[1]
+
+
+class InterruptAfter:
+    """A user's Ctrl-C during the rollout of step `step`."""
+
+    def __init__(self, sampler, step):
+        self.sampler, self.left = sampler, step
+
+    def generate(self, *arguments):
+        self.left -= 1
+        if self.left == 0:
+            os.kill(os.getpid(), signal.SIGINT)
+        return self.sampler.generate(*arguments)
+
+
+def test_checkpoints_are_limited(start, tmp_path):
+    make_trainer(tmp_path / "run", Policy.from_pretrained(start), 4, save_every=1, keep_checkpoints=2).train()
+    kept = sorted(path.name for path in (tmp_path / "run" / "checkpoints").glob("step_*"))
+    assert kept == ["step_000003", "step_000004"]
+
+
+@pytest.mark.parametrize("stage", [0, 2])
+def test_two_ranks_give_what_one_gives(start, four_steps, tmp_path, stage):
+    """Same global batch, unequal completion lengths, one image without objects."""
+    folder, expected = four_steps
+    make_scenes(tmp_path)
+    script = Path(__file__).with_name("replay.py")
+    settings = json.dumps({"zero_optimization": {"stage": stage}})
+    launcher = [sys.executable, "-m", "torch.distributed.run", "--nproc-per-node=2", "--standalone"]
+    command = [*launcher, str(script), str(tmp_path / "run"), str(start), "4", settings]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=120, check=False)
+    assert done.returncode == 0, done.stderr[-3000:]
+    for mine, theirs in zip(rows(tmp_path / "run"), rows(folder), strict=True):
+        for key in ("reward", "boxes", "tokens", "informative_groups", "loss"):
+            assert mine[key] == pytest.approx(theirs[key], rel=1e-4, abs=1e-6), key
+    got = torch.load(tmp_path / "run" / "weights.pt")
+    for name, value in expected.items():
+        torch.testing.assert_close(got[name], value, atol=2e-4, rtol=1e-3)
+    assert len(rows(tmp_path / "run", "completions-rank1.jsonl")) == 4 * 2 * 4
+
+
+def test_a_beta_of_zero_keeps_no_reference_model(policy, tmp_path):
+    samples = make_scenes(tmp_path)
+    reward = VisionReward.from_preset("strict", dialect="qwen2_5_vl")
+    (tmp_path / "run").mkdir()
+    trainer = GRPOTrainer(GRPOConfig(), copy.deepcopy(policy), reward, samples, folder=tmp_path / "run")
+    assert trainer.reference is None
+
+
+def test_sampled_runs_are_seeded(start, tmp_path):
+    """With the real sampler, the same seed draws the same completions."""
+    texts = []
+    for name in ("a", "b"):
+        policy = Policy.from_pretrained(start)
+        config = GRPOConfig(SamplingConfig(2, 1.0, 8), prompts_per_step=2, max_steps=2)
+        (tmp_path / name).mkdir()
+        reward = VisionReward.from_preset("strict", dialect="qwen2_5_vl")
+        GRPOTrainer(config, policy, reward, make_scenes(tmp_path), folder=tmp_path / name).train()
+        texts.append([row["completion"] for row in rows(tmp_path / name, "completions.jsonl")])
+    assert texts[0] == texts[1]
+
+
+def test_nothing_to_resume_is_said(start, tmp_path):
+    with pytest.raises(ConfigError, match="no checkpoint to resume"):
+        make_trainer(tmp_path / "run", Policy.from_pretrained(start), 4, resume=True)
+
+
+def test_zero_stage_3_is_refused(start, tmp_path):
+    settings = {"zero_optimization": {"stage": 3}}
+    with pytest.raises(ConfigError, match="must be 0, 1 or 2"):
+        make_trainer(tmp_path / "run", Policy.from_pretrained(start), 4, deepspeed=settings)
