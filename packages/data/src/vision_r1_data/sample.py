@@ -10,6 +10,9 @@ from PIL import Image, ImageOps
 from vision_r1_data.errors import DataError
 from vision_r1_data.frame import Box
 
+# What Pillow raises for a damaged file.
+_UNREADABLE = (OSError, SyntaxError, ValueError, Image.DecompressionBombError)
+
 
 @dataclass(frozen=True, slots=True)
 class Objects:
@@ -82,7 +85,7 @@ class Sample:
         try:
             with Image.open(self.image) as file:
                 image = ImageOps.exif_transpose(file).convert("RGB")
-        except OSError as error:
+        except _UNREADABLE as error:
             raise DataError(
                 f"{self.image}: cannot be read as an image ({error}); "
                 f"replace the file or drop image {self.id!r}"

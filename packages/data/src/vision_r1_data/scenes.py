@@ -70,9 +70,10 @@ def write_scenes(folder: Path, count: int, seed: int, *, max_objects: int = 3) -
         DataError: the folder exists.
     """
     try:
-        (folder / "images").mkdir(parents=True)
+        folder.mkdir(parents=True)
     except FileExistsError:
         raise DataError(f"{folder}: exists already; give a new folder or remove it") from None
+    (folder / "images").mkdir()
     rng = random.Random(seed)
     images: list[dict[str, object]] = []
     annotations: list[dict[str, object]] = []

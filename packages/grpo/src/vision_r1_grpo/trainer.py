@@ -123,7 +123,7 @@ class GRPOTrainer:
                 row = self._row(rollout, scored, informative, loss, grad_norm, seconds)
                 self._advance(sum(seconds.values()))
                 if self._evaluation_is_due():
-                    row |= {f"eval/{name}": value for name, value in self.evaluate().items()}
+                    row |= {f"eval/{k}": v for k, v in self.evaluate().items() if math.isfinite(v)}
                 self.metrics.write([row])
                 self.completions.write(self._completion_rows(samples, rollout, scored))
                 live.show(self.progress, row)

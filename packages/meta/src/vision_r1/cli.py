@@ -48,7 +48,7 @@ def _quickstart(arguments: argparse.Namespace) -> bool:
 
 def _train(arguments: argparse.Namespace) -> bool:
     from vision_r1.config import RunConfig
-    from vision_r1.run import claim_folder, load_run, read_splits, run
+    from vision_r1.run import build_reward, claim_folder, load_run, read_splits, run
     from vision_r1_grpo import load_config
 
     out = arguments.out or _free(Path("runs") / time.strftime("train-%Y%m%d-%H%M%S"))
@@ -56,6 +56,7 @@ def _train(arguments: argparse.Namespace) -> bool:
         claim_folder(out, force=False, resume=True)
         return run(load_run(out, arguments.overrides), out, resume=True)
     config = load_config(RunConfig, arguments.config, arguments.overrides)
+    build_reward(config)
     read_splits(config.data, config.training.seed)  # bad data leaves no folder behind
     if int(os.environ.get("RANK", "0")) == 0:
         claim_folder(out, force=arguments.force, resume=False)

@@ -18,7 +18,7 @@ class ModelConfig:
     """
 
     path: str = "tiny"
-    dtype: str = "float32"
+    dtype: Literal["float32", "bfloat16"] = "float32"
 
 
 @dataclass(frozen=True)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import os
 import random
 import shutil
@@ -13,12 +14,12 @@ from pathlib import Path
 from rich.console import Console
 
 import vision_r1_tiny
-from vision_r1.config import CocoConfig, DataConfig, RunConfig
+from vision_r1.config import CocoConfig, DataConfig, ModelConfig, RunConfig
 from vision_r1.measure import Measured, measure, write_text
 from vision_r1.report import write_run_report
 from vision_r1_data import DataError, Sample, read_coco
 from vision_r1_eval import Protocol, comparison_table
-from vision_r1_grpo import GRPOTrainer, Policy, VisionReward, load_config, save_config
+from vision_r1_grpo import ConfigError, GRPOTrainer, Policy, VisionReward, load_config, save_config
 from vision_r1_grpo.checkpoint import export_model, has_checkpoint
 from vision_r1_grpo.engine import init_distributed
 
@@ -96,13 +97,7 @@ def run(config: RunConfig, out: Path, *, resume: bool = False) -> bool:
     main = int(os.environ.get("RANK", "0")) == 0
     console = Console(quiet=not main)
     init_distributed()
-    policy = Policy.from_pretrained(
-        vision_r1_tiny.path() if config.model.path == "tiny" else config.model.path, config.model.dtype
-    )
-    settings = config.training.reward
-    reward = VisionReward.from_preset(
-        settings.preset, config.data.dialect, refinement=settings.refinement, weights=settings.weights
-    )
+    policy, reward = _load_policy(config.model), build_reward(config)
     limit = config.training.sampling.max_new_tokens
     trainer = GRPOTrainer(
         config.training,
@@ -131,13 +126,13 @@ def run(config: RunConfig, out: Path, *, resume: bool = False) -> bool:
         after = measure(policy, reward.dialect, splits.test, limit, title="measuring the result")
         after.save(out / "answers-after.jsonl", splits.test)
         summary = {
-            "before": before.metrics.as_dict(),
-            "after": after.metrics.as_dict(),
+            "before": _numbers(before),
+            "after": _numbers(after),
             "protocol": str(Protocol()),
             "test_images": len(splits.test),
             "steps": result.state.step,
             "minutes": round(result.state.minutes, 3),
-            "reward": settings.preset,
+            "reward": reward.preset,
             "seed": config.training.seed,
         }
         write_text(out / "metrics.json", json.dumps(summary, indent=2) + "\n")
@@ -145,6 +140,36 @@ def run(config: RunConfig, out: Path, *, resume: bool = False) -> bool:
         console.print(comparison_table(before.metrics, after.metrics), highlight=False, soft_wrap=True)
         console.print(f"open {out / 'report.html'}", highlight=False, soft_wrap=True)
     return True
+
+
+def build_reward(config: RunConfig) -> VisionReward:
+    """The reward of a run.
+
+    Raises:
+        ConfigError: its dialect or a weighted part does not exist.
+    """
+    settings = config.training.reward
+    try:
+        return VisionReward.from_preset(
+            settings.preset, config.data.dialect, refinement=settings.refinement, weights=settings.weights
+        )
+    except ValueError as error:
+        raise ConfigError(str(error)) from error
+
+
+def _load_policy(model: ModelConfig) -> Policy:
+    try:
+        return Policy.from_pretrained(
+            vision_r1_tiny.path() if model.path == "tiny" else model.path, model.dtype
+        )
+    except (OSError, ValueError) as error:
+        reason = str(error).splitlines()[0]
+        raise ConfigError(f"model.path: {model.path} cannot be loaded as a model ({reason})") from error
+
+
+def _numbers(measured: Measured) -> dict[str, float | None]:
+    """The metrics for a JSON file, where a number that does not exist is null."""
+    return {name: None if math.isnan(x) else x for name, x in measured.metrics.as_dict().items()}
 
 
 def read_splits(data: DataConfig, seed: int) -> Splits:

@@ -12,6 +12,7 @@ Source: the Qwen2.5-VL cookbooks.
 from __future__ import annotations
 
 import json
+import math
 import re
 from typing import Any
 
@@ -21,10 +22,13 @@ from vision_r1_data.sample import Answer, Objects, Sample
 
 _FENCE = "```"
 _OPEN = "```json"
+_CLOSE = re.compile(r"[]\n]```")  # not the ``` that a label may hold
 _KEYS = {"bbox_2d", "label"}
-_DECODER = json.JSONDecoder()
-_HUGE = 1e9  # pixels; no image is larger, and an int beyond float range must not reach float()
+# json refuses ints of thousands of digits; as floats they are infinite, so only their own item is bad.
+_DECODER = json.JSONDecoder(parse_int=lambda digits: int(digits) if len(digits) < 20 else float(digits))
+_HUGE = 1e9  # pixels; no image is larger
 _SEPARATOR = re.compile(r"\s*,?\s*")
+_STRING_OR_BRACKET = re.compile(r'"(?:[^"\\]+|\\.)*+"?|[][{}]', re.DOTALL)
 
 
 class Qwen25VL:
@@ -33,9 +37,9 @@ class Qwen25VL:
     name = "qwen2_5_vl"
 
     def encode(self, objects: Objects, frame: Frame) -> str:
-        """The fenced list, coordinates rounded to whole pixels of the resized image."""
+        """The fenced list, coordinates rounded to whole pixels of the resized image, halves up."""
         items = [
-            f'\t{{"bbox_2d": [{", ".join(str(round(x)) for x in frame.to_model(box))}], '
+            f'\t{{"bbox_2d": [{", ".join(str(math.floor(x + 0.5)) for x in frame.to_model(box))}], '
             f'"label": {json.dumps(label, ensure_ascii=False)}}}'
             for box, label in zip(objects.boxes, objects.labels, strict=True)
         ]
@@ -49,8 +53,8 @@ class Qwen25VL:
     def decode(self, text: str, frame: Frame) -> Answer:
         """Read what can be read; well formed is one fenced list of valid boxes and nothing else.
 
-        Problems: no_json, no_fence, extra_text, truncated (of the form), bad_item, bad_number,
-        out_of_bounds, swapped_corners, duplicate (of an item).
+        Problems: no_json, bad_json, no_fence, extra_text, truncated (of the form), bad_item, bad_number,
+        out_of_bounds, swapped_corners (of an item), and duplicate, which leaves an answer well formed.
         """
         problems: dict[str, None] = {}
         items = _items(text, problems)
@@ -65,7 +69,8 @@ class Qwen25VL:
             if box is None:
                 problems["bad_number"] = None
                 continue
-            if min(box) < 0 or box[2] > frame.model_width or box[3] > frame.model_height:
+            right, bottom = max(box[0], box[2]), max(box[1], box[3])
+            if min(box) < 0 or right > frame.model_width or bottom > frame.model_height:
                 problems["out_of_bounds"] = None
             if box[0] >= box[2] or box[1] >= box[3]:
                 problems["swapped_corners"] = None
@@ -74,7 +79,8 @@ class Qwen25VL:
             seen.add((box, item["label"]))
             boxes.append(frame.to_original(box))
             labels.append(item["label"])
-        return Answer(tuple(boxes), tuple(labels), not problems, tuple(problems), "truncated" in problems)
+        well_formed = problems.keys() <= {"duplicate"}  # saying a thing twice is no mistake of form
+        return Answer(tuple(boxes), tuple(labels), well_formed, tuple(problems), "truncated" in problems)
 
 
 def _items(text: str, problems: dict[str, None]) -> list[Any]:
@@ -84,8 +90,12 @@ def _items(text: str, problems: dict[str, None]) -> list[Any]:
         body = body[len(_OPEN) : -len(_FENCE)].strip()
     else:
         problems["no_fence"] = None
+        if body.startswith(_OPEN) and _CLOSE.search(body) is None:
+            problems["truncated"] = None
+            body = body.removesuffix("`").removesuffix("`")
+        body = body.removeprefix(_OPEN).strip()
     try:
-        value = json.loads(body)
+        value = _DECODER.decode(body)
     except (ValueError, RecursionError):
         return _salvage(body, problems)
     if not isinstance(value, list):
@@ -100,25 +110,42 @@ def _salvage(text: str, problems: dict[str, None]) -> list[Any]:
     if start is None:
         problems["no_json"] = None
         return []
-    if text[: start.start()].strip() not in ("", _OPEN):
+    if text[: start.start()].strip():
         problems["extra_text"] = None
     items: list[Any] = []
     at = start.end()
     while at < len(text) and text[at] == "{":
-        try:
-            item, at = _DECODER.raw_decode(text, at)
-        except (ValueError, RecursionError):
+        end = _closing_bracket(text, at)
+        if end is None:
             break
-        items.append(item)
-        separator = _SEPARATOR.match(text, at)
+        # Only the item itself: an error counts the lines before it, quadratic in a whole text of errors.
+        try:
+            items.append(_DECODER.decode(text[at:end]))
+        except (ValueError, RecursionError):
+            items.append(None)
+        separator = _SEPARATOR.match(text, end)
         assert separator is not None  # the pattern matches the empty string
         at = separator.end()
     if at < len(text) and text[at] == "]":
-        if text[at + 1 :].strip() not in ("", _FENCE):
+        if text[at + 1 :].strip():
             problems["extra_text"] = None
+    elif at < len(text) and text[at] != "{":
+        problems["extra_text"] = None
     else:
         problems["truncated"] = None
+    if not problems.keys() & {"extra_text", "truncated"} and None not in items:
+        problems["bad_json"] = None  # such as a comma that is missing or one too many
     return items
+
+
+def _closing_bracket(text: str, at: int) -> int | None:
+    """The place after the bracket that closes the one at `at`, or None where the text ends before it."""
+    depth = 0
+    for token in _STRING_OR_BRACKET.finditer(text, at):
+        depth += {"{": 1, "[": 1, "}": -1, "]": -1}.get(token[0], 0)
+        if depth == 0:
+            return token.end()
+    return None
 
 
 def _box(value: Any) -> Box | None:

@@ -14,6 +14,12 @@ from vision_r1_data.sample import Objects, Sample
 
 # Annotation tools round: a corner may lie this many pixels outside its image and is then clipped.
 _ROUNDING = 1.0
+_HUGE = 1e9  # pixels; no image is larger, and an int beyond float range must not reach float()
+_Fields = dict[str, tuple[type, ...]]
+_ID = (int, str)
+_IMAGE: _Fields = {"id": _ID, "file_name": (str,), "width": (int,), "height": (int,)}
+_ANNOTATION: _Fields = {"id": _ID, "image_id": _ID, "category_id": _ID, "bbox": (object,)}
+_CATEGORY: _Fields = {"id": _ID, "name": (str,)}
 
 
 def read_coco(
@@ -41,7 +47,7 @@ def read_coco(
         raise DataError(f"{images}: is not a folder; give the folder that holds the images")
     content = _load(annotations)
     names = _category_names(content, annotations)
-    records = _records(content, "images", ("id", "file_name", "width", "height"), annotations)
+    records = _records(content, "images", _IMAGE, annotations)
     sizes = {record["id"]: (record["width"], record["height"]) for record in records}
     objects, bad = _objects(content, names, sizes, annotations)
     if bad and bad_boxes == "error":
@@ -80,7 +86,7 @@ def _load(path: Path) -> dict[str, Any]:
         raise DataError(f"{path}: there is no such file; give the path of a COCO annotation file") from None
     except OSError as error:
         raise DataError(f"{path}: cannot be read ({error.strerror}); give a readable file") from error
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise DataError(f"{path}: is not JSON ({error}); give a COCO annotation file") from error
     if not isinstance(content, dict):
         raise DataError(
@@ -89,20 +95,30 @@ def _load(path: Path) -> dict[str, Any]:
     return content
 
 
-def _records(content: dict[str, Any], key: str, fields: tuple[str, ...], path: Path) -> list[dict[str, Any]]:
-    """The list under `key`, every entry of it a dict with the fields."""
+def _records(content: dict[str, Any], key: str, fields: _Fields, path: Path) -> list[dict[str, Any]]:
+    """The list under `key`: every entry a dict with the fields, images and categories with own ids."""
     records = content.get(key)
     if not isinstance(records, list) or (key != "annotations" and not records):
         raise DataError(f"{path}: has no {key}; a COCO annotation file lists them under {key!r}")
+    seen = set()
     for place, record in enumerate(records):
-        missing = [name for name in fields if not isinstance(record, dict) or name not in record]
-        if missing:
-            raise DataError(f"{path}: {key}[{place}] has no {missing[0]!r}; add it")
+        entry = f"{path}: {key}[{place}]"
+        for name, kinds in fields.items():
+            if not isinstance(record, dict) or name not in record:
+                raise DataError(f"{entry} has no {name!r}; add it")
+            if not isinstance(record[name], kinds):
+                expected = " or ".join(kind.__name__ for kind in kinds)
+                raise DataError(
+                    f"{entry} has {name!r} {record[name]!r:.80}, which is not {expected}; correct it"
+                )
+        if key != "annotations" and record["id"] in seen:
+            raise DataError(f"{entry} repeats the id {record['id']!r}; give every entry its own")
+        seen.add(record["id"])
     return records
 
 
 def _category_names(content: dict[str, Any], path: Path) -> dict[Any, str]:
-    return {c["id"]: str(c["name"]) for c in _records(content, "categories", ("id", "name"), path)}
+    return {c["id"]: c["name"] for c in _records(content, "categories", _CATEGORY, path)}
 
 
 def _objects(
@@ -113,8 +129,7 @@ def _objects(
     labels: dict[Any, list[str]] = defaultdict(list)
     crowd: dict[Any, list[bool]] = defaultdict(list)
     bad: list[str] = []
-    fields = ("id", "image_id", "category_id", "bbox")
-    for annotation in _records(content, "annotations", fields, path):
+    for annotation in _records(content, "annotations", _ANNOTATION, path):
         name, image, category = annotation["id"], annotation["image_id"], annotation["category_id"]
         if image not in sizes:
             raise DataError(
@@ -142,7 +157,9 @@ def _objects(
 
 def _xywh_to_xyxy(bbox: Any, width: int, height: int) -> Box | None:
     """The box clipped to its image, or None where it is not a box inside it."""
-    if not isinstance(bbox, list) or len(bbox) != 4 or any(type(x) not in (int, float) for x in bbox):
+    if not isinstance(bbox, list) or len(bbox) != 4:
+        return None
+    if any(type(x) not in (int, float) or not -_HUGE < x < _HUGE for x in bbox):
         return None
     x1, y1, x2, y2 = bbox[0], bbox[1], bbox[0] + bbox[2], bbox[1] + bbox[3]
     inside = x1 >= -_ROUNDING and y1 >= -_ROUNDING and x2 <= width + _ROUNDING and y2 <= height + _ROUNDING

@@ -133,6 +133,7 @@ def _pad_side(
     width = int(counts.max()) if len(side) else 0
     boxes, labels = torch.zeros(len(side), width, 4), torch.full((len(side), width), -1)
     filled: Bool[Tensor, "n m"] = torch.arange(width) < counts[:, None]
-    boxes[filled] = torch.tensor([box for one in side for box in one.boxes]).reshape(-1, 4)
+    flat = [box for one in side for box in one.boxes]
+    boxes[filled] = torch.tensor(flat, dtype=torch.float32).reshape(-1, 4)
     labels[filled] = torch.tensor([ids[label] for one in side for label in one.labels], dtype=torch.long)
     return boxes, labels, counts

@@ -1,0 +1,224 @@
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+from PIL import Image
+
+from vision_r1_data import DataError, Objects, read_coco
+
+
+@pytest.fixture
+def content() -> dict[str, Any]:
+    return {
+        "images": [
+            {"id": 7, "file_name": "b.png", "width": 40, "height": 20},
+            {"id": 3, "file_name": "a.png", "width": 30, "height": 60},
+        ],
+        "annotations": [
+            {"id": 1, "image_id": 7, "category_id": 5, "bbox": [1, 2, 10, 8.5], "iscrowd": 0},
+            {"id": 2, "image_id": 7, "category_id": 2, "bbox": [0, 0, 40, 20], "iscrowd": 1},
+        ],
+        "categories": [{"id": 5, "name": "cat"}, {"id": 2, "name": "dog"}],
+    }
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    (tmp_path / "images").mkdir()
+    Image.new("RGB", (40, 20)).save(tmp_path / "images" / "b.png")
+    Image.new("RGB", (30, 60)).save(tmp_path / "images" / "a.png")
+    return tmp_path
+
+
+def read(folder: Path, content: Any, **options: Any):
+    (folder / "set.json").write_text(content if isinstance(content, str) else json.dumps(content))
+    return read_coco(folder / "set.json", folder / "images", **options)
+
+
+def test_boxes_labels_and_crowd_flags(folder: Path, content) -> None:
+    sample, _ = read(folder, content)
+    boxes = ((1.0, 2.0, 11.0, 10.5), (0.0, 0.0, 40.0, 20.0))
+    assert sample.objects == Objects(boxes, ("cat", "dog"), (False, True))
+    assert (sample.id, sample.width, sample.height, sample.task) == ("7", 40, 20, "detection")
+    assert sample.source == "set.json"
+    assert sample.load_image().size == (40, 20)
+
+
+def test_images_without_objects_are_negatives(folder: Path, content) -> None:
+    _, sample = read(folder, content)
+    assert sample.objects == Objects()
+    assert sample.categories == ("cat", "dog")
+
+
+def test_a_set_without_annotations_is_all_negatives(folder: Path, content) -> None:
+    samples = read(folder, content | {"annotations": []})
+    assert [len(sample.objects) for sample in samples] == [0, 0]
+
+
+def test_paths_may_be_strings_and_ids_text(folder: Path, content) -> None:
+    content["images"][1]["id"] = "left"
+    content["annotations"][0]["image_id"] = "left"
+    read(folder, content)
+    sample = read_coco(str(folder / "set.json"), str(folder / "images"))[1]
+    assert (sample.id, len(sample.objects)) == ("left", 1)
+
+
+@pytest.mark.parametrize(
+    ("bbox", "box"),
+    [
+        ([-1, -0.5, 10, 10], (0.0, 0.0, 9.0, 9.5)),
+        ([30, 10, 11, 11], (30.0, 10.0, 40.0, 20.0)),
+        ([39.5, 19.5, 0.5, 0.5], (39.5, 19.5, 40.0, 20.0)),
+    ],
+)
+def test_rounding_of_one_pixel_is_clipped(folder: Path, content, bbox, box) -> None:
+    content["annotations"][0]["bbox"] = bbox
+    assert read(folder, content)[0].objects.boxes[0] == box
+
+
+BAD_BOXES = {
+    "beyond the right": [30, 10, 11.5, 5],
+    "beyond the bottom": [30, 10, 5, 11.5],
+    "beyond the left": [-1.5, 0, 5, 5],
+    "beyond the top": [0, -1.5, 5, 5],
+    "beside the image": [100, 100, 5, 5],
+    "no width": [5, 5, 0, 5],
+    "no height": [5, 5, 5, 0],
+    "negative width": [5, 5, -2, 5],
+    "no area inside": [-1, 0, 1, 5],
+    "three numbers": [1, 2, 3],
+    "five numbers": [1, 2, 3, 4, 5],
+    "text": ["1", "2", "3", "4"],
+    "flags": [True, True, True, True],
+    "nothing": None,
+    "not a number": [float("nan"), 0, 5, 5],
+    "infinite": [0, 0, float("inf"), 5],
+    "huge": [0, 0, 10**400, 5],
+    "hugely negative": [0, -(10**400), 5, 5],
+    "huge and broken": [10**400, 0, 1.5, 5],
+}
+
+
+@pytest.mark.parametrize("bbox", BAD_BOXES.values(), ids=BAD_BOXES)
+def test_a_bad_box_is_named_or_skipped(folder: Path, content, bbox) -> None:
+    content["annotations"][0]["bbox"] = bbox
+    with pytest.raises(DataError) as caught:
+        read(folder, content)
+    line = str(caught.value)
+    assert line.startswith(f"{folder / 'set.json'}: annotation 1 has bbox ")
+    assert "inside image 7 (40x20); correct it, or leave out the 1 bad box(es) with bad_boxes=skip" in line
+    with pytest.warns(UserWarning, match=r"set\.json: left out 1 bad box\(es\), the first: annotation 1 has"):
+        sample, _ = read(folder, content, bad_boxes="skip")
+    assert sample.objects.labels == ("dog",)
+
+
+def test_skipping_counts_all_bad_boxes(folder: Path, content) -> None:
+    for annotation in content["annotations"]:
+        annotation["bbox"] = [0, 0, 99, 99]
+    with pytest.warns(UserWarning, match="left out 2 bad"):
+        sample, _ = read(folder, content, bad_boxes="skip")
+    assert sample.objects == Objects()
+
+
+def without(key: str, *, of: str = ""):
+    def change(content: dict[str, Any]) -> None:
+        del (content[of][0] if of else content)[key]
+
+    return change
+
+
+def setting(value: Any, key: str, *, of: str = ""):
+    def change(content: dict[str, Any]) -> None:
+        (content[of][0] if of else content)[key] = value
+
+    return change
+
+
+BAD_CONTENT = {
+    "no images key": (without("images"), "has no images; a COCO annotation file lists them under 'images'"),
+    "empty images": (setting([], "images"), "has no images"),
+    "images not a list": (setting({"a": 1}, "images"), "has no images"),
+    "no annotations key": (without("annotations"), "has no annotations"),
+    "no categories key": (without("categories"), "has no categories"),
+    "empty categories": (setting([], "categories"), "has no categories"),
+    "image not an object": (setting([5], "images"), "images[0] has no 'id'; add it"),
+    "image without a file": (without("file_name", of="images"), "images[0] has no 'file_name'; add it"),
+    "image without a width": (without("width", of="images"), "images[0] has no 'width'; add it"),
+    "image of text width": (setting("40", "width", of="images"), "has 'width' '40', which is not int"),
+    "image of a number as file": (
+        setting(5, "file_name", of="images"),
+        "has 'file_name' 5, which is not str",
+    ),
+    "image of a list as id": (setting([7], "id", of="images"), "has 'id' [7], which is not int or str"),
+    "image twice": (setting(3, "id", of="images"), "images[1] repeats the id 3; give every entry its own"),
+    "category twice": (setting(2, "id", of="categories"), "categories[1] repeats the id 2"),
+    "category without a name": (without("name", of="categories"), "categories[0] has no 'name'; add it"),
+    "annotation without a box": (without("bbox", of="annotations"), "annotations[0] has no 'bbox'; add it"),
+    "annotation of a list as image": (setting([7], "image_id", of="annotations"), "'image_id' [7], which is"),
+    "unknown image": (setting(8, "image_id", of="annotations"), "annotation 1 names image 8, which is not"),
+    "unknown category": (setting(9, "category_id", of="annotations"), "annotation 1 names category 9, which"),
+    "file not there": (
+        setting("none.png", "file_name", of="images"),
+        "image 7 names 'none.png', which is not",
+    ),
+    "folder as file": (setting("..", "file_name", of="images"), "image 7 names '..', which is not in"),
+}
+
+
+@pytest.mark.parametrize(("change", "words"), BAD_CONTENT.values(), ids=BAD_CONTENT)
+def test_bad_content_is_one_line_that_says_where(folder: Path, content, change, words: str) -> None:
+    change(content)
+    with pytest.raises(DataError) as caught:
+        read(folder, content)
+    line = str(caught.value)
+    assert line.startswith(f"{folder / 'set.json'}: ")
+    assert words in line
+    assert "\n" not in line
+
+
+BAD_FILES = {
+    "empty": ("", "is not JSON"),
+    "cut off": ('{"images": [', "is not JSON"),
+    "not text": (b"\xff\xfe\x00", "is not JSON"),
+    "deep": ("[" * 100_000, "is not JSON"),
+    "huge number": ("1" * 5_000, "is not JSON"),
+    "a list": ("[]", "holds a list, not a COCO object"),
+    "null": ("null", "holds a NoneType, not a COCO object"),
+}
+
+
+@pytest.mark.parametrize(("text", "words"), BAD_FILES.values(), ids=BAD_FILES)
+def test_files_that_are_not_coco(folder: Path, text: str | bytes, words: str) -> None:
+    path = folder / "set.json"
+    path.write_bytes(text if isinstance(text, bytes) else text.encode())
+    with pytest.raises(DataError) as caught:
+        read_coco(path, folder / "images")
+    line = str(caught.value)
+    assert line.startswith(f"{path}: {words}")
+    assert "\n" not in line
+
+
+def test_a_file_that_is_missing(folder: Path) -> None:
+    with pytest.raises(DataError, match=r"none\.json: there is no such file; give the path of"):
+        read_coco(folder / "none.json", folder / "images")
+
+
+def test_a_folder_in_place_of_the_file(folder: Path) -> None:
+    with pytest.raises(DataError, match=r"images: cannot be read .* give a readable file"):
+        read_coco(folder / "images", folder / "images")
+
+
+def test_a_folder_of_images_that_is_missing(folder: Path, content) -> None:
+    (folder / "set.json").write_text(json.dumps(content))
+    with pytest.raises(DataError, match="pictures: is not a folder; give the folder that holds the images"):
+        read_coco(folder / "set.json", folder / "pictures")
+
+
+def test_a_wrong_size_shows_when_the_image_is_loaded(folder: Path, content) -> None:
+    content["images"][1] |= {"width": 60, "height": 30}
+    _, sample = read(folder, content)
+    with pytest.raises(
+        DataError, match=r"a\.png: is 30x60 pixels but its annotation says 60x30; .* set\.json"
+    ):
+        sample.load_image()
