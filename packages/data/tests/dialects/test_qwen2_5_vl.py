@@ -213,6 +213,7 @@ def test_bad_items_are_left_out_and_named(item: str) -> None:
 def test_the_same_item_twice_is_a_duplicate() -> None:
     answer = decode(fenced(f"[{CHAIR}, {TABLE}, {CHAIR}]"))
     assert (answer.labels, answer.problems) == (("chair", "table", "chair"), ("duplicate",))
+    assert answer.well_formed
 
 
 def test_the_same_box_with_another_label_is_not() -> None:

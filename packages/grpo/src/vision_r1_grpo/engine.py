@@ -105,6 +105,7 @@ def init_distributed() -> None:
         store = dist.HashStore()  # type: ignore[attr-defined]  # torch does not list it among its exports
         dist.init_process_group(backend, store=store, rank=0, world_size=1)
     deepspeed.init_distributed(dist_backend=backend, verbose=False)
+    get_accelerator().set_device(int(os.environ["LOCAL_RANK"]))  # models are loaded to this rank's own device
 
 
 def _deepspeed_config(model: torch.nn.Module, optimizer: OptimizerConfig) -> dict[str, Any]:

@@ -12,6 +12,7 @@ import signal
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import lru_cache
 from pathlib import Path
 from types import FrameType
 from typing import Any
@@ -188,15 +189,8 @@ class GRPOTrainer:
         chosen = []
         for at in range(self.state.step * per_step, (self.state.step + 1) * per_step):
             epoch, place = divmod(at, size)
-            chosen.append(self.dataset[self._order(epoch)[place]])
+            chosen.append(self.dataset[_epoch_order(self.config.seed, epoch, size)[place]])
         return chosen[self.engine.rank :: self.engine.world_size]
-
-    def _order(self, epoch: int) -> list[int]:
-        if getattr(self, "_epoch", None) != epoch:
-            order = list(range(len(self.dataset)))
-            random.Random(f"{self.config.seed}/{epoch}").shuffle(order)
-            self._epoch, self._epoch_order = epoch, order
-        return self._epoch_order
 
     def _prompt(self, sample: Sample) -> Prompt:
         return self.policy.encode(self.reward.dialect.prompt(sample), sample.load_image())
@@ -271,6 +265,13 @@ class GRPOTrainer:
 
     def _save(self) -> None:
         save_checkpoint(self.engine, self.checkpoints, self.state, self.config.keep_checkpoints)
+
+
+@lru_cache(maxsize=2)
+def _epoch_order(seed: int, epoch: int, size: int) -> list[int]:
+    order = list(range(size))
+    random.Random(f"{seed}/{epoch}").shuffle(order)
+    return order
 
 
 class _StopRequest:

@@ -35,10 +35,14 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _quickstart(arguments: argparse.Namespace) -> bool:
+    import torch
+
     from vision_r1.quickstart import prepare
     from vision_r1.run import claim_folder, load_run, run
 
-    out = arguments.out or _free(Path("runs/quickstart"))
+    out = _folder(arguments, Path("runs/quickstart"))
+    # Operations this small gain little from a second core, and stall when either is busy with something else.
+    torch.set_num_threads(1)
     claim_folder(out, force=arguments.force, resume=arguments.resume)
     if arguments.resume:
         return run(load_run(out), out, resume=True)
@@ -51,7 +55,7 @@ def _train(arguments: argparse.Namespace) -> bool:
     from vision_r1.run import build_reward, claim_folder, load_run, read_splits, run
     from vision_r1_grpo import load_config
 
-    out = arguments.out or _free(Path("runs") / time.strftime("train-%Y%m%d-%H%M%S"))
+    out = _folder(arguments, Path("runs") / time.strftime("train-%Y%m%d-%H%M%S"))
     if arguments.resume:
         claim_folder(out, force=False, resume=True)
         return run(load_run(out, arguments.overrides), out, resume=True)
@@ -66,12 +70,20 @@ def _train(arguments: argparse.Namespace) -> bool:
 _COMMANDS = {"quickstart": _quickstart, "train": _train}
 
 
-def _free(folder: Path) -> Path:
-    """The folder, or the first of folder-2, folder-3, ... that is not there yet."""
-    number, free = 1, folder
+def _folder(arguments: argparse.Namespace, default: Path) -> Path:
+    """What --out says; else the default or the first of default-2, default-3, ... that is not there yet."""
+    from vision_r1_grpo import ConfigError
+
+    if arguments.out is not None:
+        return Path(arguments.out)
+    if arguments.resume:
+        raise ConfigError("--resume needs the folder of the run; give it with --out")
+    if int(os.environ.get("WORLD_SIZE", "1")) > 1:
+        raise ConfigError("several processes must share one folder; give it with --out")
+    number, free = 1, default
     while free.exists():
         number += 1
-        free = folder.with_name(f"{folder.name}-{number}")
+        free = default.with_name(f"{default.name}-{number}")
     return free
 
 

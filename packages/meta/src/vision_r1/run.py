@@ -108,9 +108,10 @@ def run(config: RunConfig, out: Path, *, resume: bool = False) -> bool:
         evaluate=lambda: measure(policy, reward.dialect, splits.validation, limit).metrics.as_dict(),
         resume=resume and has_checkpoint(out / "checkpoints"),
     )
+    if main:
+        save_config(config, out / "config.yaml")
     answers = out / "answers-before.jsonl"
     if main and not answers.exists():
-        save_config(config, out / "config.yaml")
         measure(policy, reward.dialect, splits.test, limit, title="measuring the base").save(
             answers, splits.test
         )
