@@ -157,21 +157,19 @@ def load_config(schema: type[T], file: Path | None, overrides: Sequence[str] = (
         Traceback (most recent call last):
         vision_r1_grpo.config.ConfigError: there is no setting 'groupsize'; did you mean 'group_size'?
     """
-    for override in overrides:
-        if "=" not in override:
-            raise ConfigError(f"override {override!r} is not of the form key=value")
-    try:
-        content = OmegaConf.load(file) if file is not None else OmegaConf.create()
-    except FileNotFoundError:
-        raise ConfigError(f"{file}: there is no such file; give the path of a YAML recipe") from None
-    except Exception as error:  # OmegaConf lets every error of the YAML parser through
-        raise ConfigError(f"{file}: is not valid YAML ({' '.join(str(error).split())})") from error
     structure = OmegaConf.structured(schema)
+    layers = [] if file is None else [(str(file), _read(file))]
+    layers += [(f"override {override!r}", _parse(override)) for override in overrides]
+    merged: Any = structure
+    for source, content in layers:
+        try:
+            merged = OmegaConf.merge(merged, content)
+        except ConfigKeyError as error:
+            raise ConfigError(_unknown_key(structure, str(error.full_key))) from None
+        except OmegaConfBaseException as error:
+            raise ConfigError(f"{error.full_key or source}: {str(error).splitlines()[0]}") from None
     try:
-        merged = OmegaConf.merge(structure, content, OmegaConf.from_dotlist(list(overrides)))
         result = OmegaConf.to_object(merged)
-    except ConfigKeyError as error:
-        raise ConfigError(_unknown_key(structure, str(error.full_key))) from None
     except OmegaConfBaseException as error:
         raise ConfigError(f"{error.full_key}: {str(error).splitlines()[0]}") from None
     except ValueError as error:
@@ -183,6 +181,27 @@ def load_config(schema: type[T], file: Path | None, overrides: Sequence[str] = (
 def save_config(config: object, file: Path) -> None:
     """Write a config as YAML that `load_config` reads back."""
     file.write_text(OmegaConf.to_yaml(OmegaConf.structured(config)), encoding="utf-8")
+
+
+def _read(file: Path) -> DictConfig:
+    try:
+        content = OmegaConf.load(file)
+    except FileNotFoundError:
+        raise ConfigError(f"{file}: there is no such file; give the path of a YAML recipe") from None
+    except Exception as error:  # OmegaConf lets every error of the YAML parser through
+        raise ConfigError(f"{file}: is not valid YAML ({' '.join(str(error).split())})") from error
+    if not isinstance(content, DictConfig):
+        raise ConfigError(f"{file}: holds a list, not a recipe of key: value")
+    return content
+
+
+def _parse(override: str) -> DictConfig:
+    try:
+        if "=" in override:
+            return OmegaConf.from_dotlist([override])
+    except Exception:  # as above
+        pass
+    raise ConfigError(f"override {override!r} is not of the form key=value")
 
 
 def _unknown_key(structure: DictConfig, key: str) -> str:

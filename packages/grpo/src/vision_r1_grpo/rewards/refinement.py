@@ -39,7 +39,11 @@ class Refinement:
             )
         if list(self.begins) != sorted(set(self.begins)) or self.begins[:1] != (0.0,):
             raise ValueError(f"refinement.begins must rise from 0, got {self.begins}")
-        for row in self.thresholds:
+        rows = tuple(tuple(row) for row in self.thresholds)  # YAML gives lists
+        object.__setattr__(self, "thresholds", rows)
+        for row in rows:
+            if len(row) != 3:
+                raise ValueError(f"refinement.thresholds must be rows of (xi0, xi1, xi2), got {row}")
             Thresholds(*row)
 
     @classmethod

@@ -1,0 +1,104 @@
+import copy
+
+import pytest
+import torch
+from PIL import Image
+
+from vision_r1_data import Sample, get_dialect
+from vision_r1_grpo import Policy
+from vision_r1_grpo.policy import collate
+
+
+def question(categories=("cat",)):
+    return get_dialect("qwen2_5_vl").prompt(Sample("1", "1.png", 112, 84, categories=categories))
+
+
+def logits(policy, prompt):
+    ids = prompt.input_ids[None]
+    with torch.no_grad():
+        return policy.model(
+            input_ids=ids,
+            position_ids=prompt.position_ids[:, None],
+            mm_token_type_ids=(ids == policy.model.config.image_token_id).long(),
+            pixel_values=prompt.pixel_values,
+            image_grid_thw=prompt.image_grid_thw,
+        ).logits
+
+
+def test_vision_tokens_are_banned(policy):
+    names = policy.processor.tokenizer.convert_ids_to_tokens(policy.banned_token_ids)
+    assert names == ["<|image_pad|>", "<|video_pad|>", "<|vision_start|>", "<|vision_end|>"]
+
+
+@pytest.mark.parametrize(("given", "expected"), [(7, [7]), ([7, 0], [7, 0]), (None, [2])])
+def test_stop_tokens_are_those_of_generation_or_else_of_the_tokenizer(policy, given, expected):
+    assert policy.processor.tokenizer.eos_token_id == 2
+    other = copy.copy(policy.model)
+    other.generation_config = copy.deepcopy(policy.model.generation_config)
+    other.generation_config.eos_token_id = given
+    assert Policy(other, policy.processor).stop_token_ids == expected
+
+
+def test_positions_are_those_that_the_model_would_take(policy, prompts):
+    for prompt in prompts:
+        ids = prompt.input_ids[None]
+        expected, _ = policy.model.model.get_rope_index(
+            ids,
+            mm_token_type_ids=(ids == policy.model.config.image_token_id).long(),
+            image_grid_thw=prompt.image_grid_thw,
+            attention_mask=torch.ones_like(ids),
+        )
+        assert torch.equal(prompt.position_ids, expected[:, 0])
+
+
+def test_positions_by_hand(policy, prompts):
+    """M-RoPE: text counts up in all three rows; an image counts rows and columns from where it stands."""
+    prompt = prompts[0]  # 112 x 84 pixels: 3 x 4 image tokens
+    first = int((prompt.input_ids == policy.model.config.image_token_id).nonzero()[0])
+    assert prompt.position_ids[:, :first].tolist() == [list(range(first))] * 3
+    image = prompt.position_ids[:, first : first + 12] - first
+    assert image.tolist() == [[0] * 12, [0] * 4 + [1] * 4 + [2] * 4, [0, 1, 2, 3] * 3]
+    assert prompt.position_ids[:, first + 12].tolist() == [first + 4] * 3
+
+
+def test_the_prompt_is_the_chat_template_with_the_image_expanded(policy):
+    image = Image.effect_noise((112, 84), 90).convert("RGB")
+    prompt = policy.encode(question(("cat", "dog")), image)
+    tokenizer = policy.processor.tokenizer
+    text = tokenizer.apply_chat_template(question(("cat", "dog")), tokenize=False, add_generation_prompt=True)
+    assert text.count("<|image_pad|>") == 1
+    expanded = text.replace("<|image_pad|>", "<|image_pad|>" * 12)
+    assert tokenizer.decode(prompt.input_ids) == expanded
+    assert prompt.input_ids.tolist() == tokenizer(expanded)["input_ids"]
+    assert prompt.image_grid_thw.tolist() == [[1, 6, 8]]
+    assert (prompt.frame.width, prompt.frame.model_width, prompt.frame.model_height) == (112, 112, 84)
+
+
+def test_a_saved_policy_is_the_same_policy(policy, tmp_path):
+    policy.save_pretrained(tmp_path / "model")
+    again = Policy.from_pretrained(tmp_path / "model", device="cpu")
+    image = Image.effect_noise((112, 84), 90).convert("RGB")
+    mine, theirs = policy.encode(question(), image), again.encode(question(), image)
+    assert torch.equal(mine.input_ids, theirs.input_ids)
+    assert torch.equal(mine.pixel_values, theirs.pixel_values)
+    assert torch.equal(logits(policy, mine), logits(again, theirs))
+    assert again.stop_token_ids == policy.stop_token_ids
+    assert again.banned_token_ids == policy.banned_token_ids
+
+
+def test_a_policy_loads_in_another_type(policy, tmp_path):
+    policy.save_pretrained(tmp_path / "model")
+    assert Policy.from_pretrained(tmp_path / "model", "bfloat16", "cpu").model.dtype == torch.bfloat16
+
+
+def test_collate_pads_on_the_left(policy, prompts):
+    batch = collate(prompts, policy.processor.tokenizer.pad_token_id, torch.device("cpu"))
+    lengths = [len(prompt.input_ids) for prompt in prompts]
+    assert lengths[0] != lengths[1]
+    assert batch.mask.sum(dim=1).tolist() == lengths
+    for row, prompt in enumerate(prompts):
+        assert torch.equal(batch.input_ids[row, -lengths[row] :], prompt.input_ids)
+        assert torch.equal(batch.position_ids[:, row, -lengths[row] :], prompt.position_ids)
+        assert batch.next_position[row] == prompt.position_ids.max() + 1
+    assert batch.image_grid_thw.shape == (2, 3)
+    assert len(batch.pixel_values) == sum(len(prompt.pixel_values) for prompt in prompts)

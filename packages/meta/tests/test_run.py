@@ -1,0 +1,82 @@
+import json
+
+import pytest
+
+from vision_r1.config import CocoConfig, DataConfig
+from vision_r1.run import claim_folder, read_splits
+from vision_r1_data import DataError
+from vision_r1_data.scenes import write_scenes
+
+RUN = ["config.yaml", "metrics.jsonl", "metrics-rank1.jsonl", "completions.jsonl", "report.html"]
+
+
+@pytest.fixture(scope="module")
+def scenes(tmp_path_factory):
+    return write_scenes(tmp_path_factory.mktemp("scenes") / "train", 20, seed=0)
+
+
+def source(path, **rest):
+    return DataConfig(str(path), str(path.parent / "images"), **rest)
+
+
+def test_an_empty_or_new_folder_is_free(tmp_path):
+    claim_folder(tmp_path, force=False, resume=False)
+    claim_folder(tmp_path / "a" / "b", force=False, resume=False)
+    assert (tmp_path / "a" / "b").is_dir()
+
+
+def test_force_replaces_a_run(tmp_path):
+    for name in RUN:
+        (tmp_path / name).write_text("")
+    (tmp_path / "checkpoints" / "step_000001").mkdir(parents=True)
+    with pytest.raises(DataError, match="exists already"):
+        claim_folder(tmp_path, force=False, resume=False)
+    claim_folder(tmp_path, force=True, resume=False)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_run_that_has_a_config_can_be_resumed(tmp_path):
+    (tmp_path / "config.yaml").write_text("")
+    (tmp_path / "notes.txt").write_text("")
+    claim_folder(tmp_path, force=False, resume=True)
+    assert len(list(tmp_path.iterdir())) == 2
+
+
+def ids(samples):
+    return [sample.id for sample in samples]
+
+
+def test_held_out_images_are_not_trained_on(scenes):
+    splits = read_splits(source(scenes, held_out=0.25), seed=1)
+    assert (len(splits.train), len(splits.test)) == (15, 5)
+    assert sorted(ids(splits.train) + ids(splits.test), key=int) == [str(n) for n in range(20)]
+    assert ids(splits.validation) == ids(splits.test)
+
+
+def test_the_seed_fixes_what_is_held_out(scenes):
+    first, second, other = (read_splits(source(scenes), seed) for seed in (1, 1, 2))
+    assert ids(first.test) == ids(second.test)
+    assert ids(first.test) != ids(other.test)
+
+
+def test_a_test_set_of_its_own(scenes, tmp_path):
+    other = write_scenes(tmp_path / "test", 4, seed=9)
+    test = CocoConfig(str(other), str(other.parent / "images"))
+    splits = read_splits(source(scenes, test=test, validation_images=3), seed=0)
+    assert (len(splits.train), len(splits.validation), len(splits.test)) == (20, 3, 4)
+    assert splits.test[0].image.parent == other.parent / "images"
+
+
+def test_a_validation_set_of_its_own(scenes, tmp_path):
+    other = write_scenes(tmp_path / "validation", 4, seed=9)
+    validation = CocoConfig(str(other), str(other.parent / "images"))
+    splits = read_splits(source(scenes, validation=validation), seed=0)
+    assert (len(splits.train), len(splits.validation), len(splits.test)) == (18, 4, 2)
+
+
+def test_images_without_objects_are_kept(scenes):
+    content = json.loads(scenes.read_text())
+    empty = scenes.with_name("empty.json")
+    empty.write_text(json.dumps(content | {"annotations": []}))
+    splits = read_splits(source(empty), seed=0)
+    assert len(splits.train) + len(splits.test) == 20
