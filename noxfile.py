@@ -13,8 +13,8 @@ nox.options.default_venv_backend = "none"
 # In the order of their dependencies: the ground first.
 PACKAGES = ("ops", "data", "grpo", "eval", "tiny", "meta")
 IMPORTS = {name: "vision_r1" if name == "meta" else f"vision_r1_{name}" for name in PACKAGES}
-# Beside the packages: the tools, and numba, with which ops is fast on the CPU.
-TOOLS = ("pytest", "pytest-benchmark", "hypothesis", "ruff", "mypy", "numba")
+# Beside the packages: the tools, numba, with which ops is fast on the CPU, and photographs to test with.
+TOOLS = ("pytest", "pytest-benchmark", "hypothesis", "ruff", "mypy", "numba", "scikit-image")
 OFFLINE = {"HF_HUB_OFFLINE": "1", "TOKENIZERS_PARALLELISM": "false"}
 CONSTRAINTS = Path("constraints.txt").resolve()
 SHARED = Path(".nox/vision-r1").resolve()

@@ -68,6 +68,15 @@ def test_the_learning_rate_warms_up_and_gradients_flow(four_steps):
     assert logged[1]["learning_rate"] == pytest.approx(1e-3)
 
 
+def test_the_learning_curve_begins_before_the_first_step(start, tmp_path):
+    trainer = make_trainer(tmp_path / "run", Policy.from_pretrained(start), 4, eval_every=2)
+    values = iter([0.25, float("nan"), 0.75])
+    trainer.evaluate = lambda: {"mAP": next(values)}
+    trainer.train()
+    curve = {row["step"]: row["eval/mAP"] for row in rows(tmp_path / "run") if "eval/mAP" in row}
+    assert curve == {0: 0.25, 4: 0.75}  # a number that does not exist is left out
+
+
 def test_every_completion_is_kept_with_its_rewards(four_steps):
     folder, _ = four_steps
     logged = rows(folder, "completions.jsonl")

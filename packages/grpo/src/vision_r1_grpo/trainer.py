@@ -58,7 +58,8 @@ class GRPOTrainer:
         reward: scores completions; its dialect also writes the prompts.
         dataset: the annotated samples.
         folder: where checkpoints/, metrics.jsonl and completions.jsonl go.
-        evaluate: called every `eval_every` steps; what it returns is logged as "eval/<name>".
+        evaluate: called at the start and every `eval_every` steps; what it returns is logged as
+            "eval/<name>".
         sampler: draws completions; by default the policy's own model.
         resume: go on from the folder's latest checkpoint.
 
@@ -97,13 +98,16 @@ class GRPOTrainer:
             raise ConfigError(f"{self.checkpoints}: there is no checkpoint to resume; start without --resume")
         self.state = load_checkpoint(self.engine, self.checkpoints) if resume else RunState()
         suffix = f"-rank{self.engine.rank}" if self.engine.rank else ""
-        self.metrics = JsonLines(folder / f"metrics{suffix}.jsonl", after=self.state.step)
-        self.completions = JsonLines(folder / f"completions{suffix}.jsonl", after=self.state.step)
+        after = self.state.step if resume else -1
+        self.metrics = JsonLines(folder / f"metrics{suffix}.jsonl", after)
+        self.completions = JsonLines(folder / f"completions{suffix}.jsonl", after)
 
     def train(self) -> TrainingResult:
         """Train to the end of the run, or until SIGINT or SIGTERM asks for a stop after the present step."""
         config, g = self.config, self.config.sampling.group_size
         with _StopRequest() as stop, LiveProgress(visible=self.engine.rank == 0) as live:
+            if self.state.step == 0 and self._evaluation_is_due():
+                self.metrics.write([{"step": 0} | self._evaluate()])  # where the learning curve begins
             while self.progress < 1 and not stop.requested:
                 start = time.monotonic()
                 samples = self._next_samples()
@@ -124,7 +128,7 @@ class GRPOTrainer:
                 row = self._row(rollout, scored, informative, loss, grad_norm, seconds)
                 self._advance(sum(seconds.values()))
                 if self._evaluation_is_due():
-                    row |= {f"eval/{k}": v for k, v in self.evaluate().items() if math.isfinite(v)}
+                    row |= self._evaluate()
                 self.metrics.write([row])
                 self.completions.write(self._completion_rows(samples, rollout, scored))
                 live.show(self.progress, row)
@@ -133,6 +137,10 @@ class GRPOTrainer:
                 stop.share(self.engine)
         self._save()
         return TrainingResult(self.state, interrupted=self.progress < 1)
+
+    def _evaluate(self) -> dict[str, float]:
+        """The evaluation's line in metrics.jsonl; a number that does not exist is left out."""
+        return {f"eval/{name}": value for name, value in self.evaluate().items() if math.isfinite(value)}
 
     def _evaluation_is_due(self) -> bool:
         """On the first rank only: the others meet it at the next step's first sum."""

@@ -16,6 +16,8 @@ _INTERRUPTED = 130
 def main(argv: Sequence[str] | None = None) -> int:
     """Run a subcommand; the exit code is 0 for success, 2 for bad input, 130 when interrupted."""
     arguments = _parser().parse_args(argv)
+    for future in (DeprecationWarning, FutureWarning):  # for the authors of libraries, not for who runs them
+        warnings.simplefilter("ignore", future)
     warnings.showwarning = lambda message, *_: print(f"vision-r1: {message}", file=sys.stderr)
     from transformers.utils import logging  # heavy imports wait until --help has been answered
 

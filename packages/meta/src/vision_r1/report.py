@@ -24,44 +24,49 @@ def write_run_report(
 ) -> None:
     """Write `report.html` into the run folder, from its metrics.jsonl and the answers before and after."""
     rows = [json.loads(line) for line in (out / "metrics.jsonl").read_text(encoding="utf-8").splitlines()]
+    steps = [row for row in rows if row["step"] > 0]
     preset = config.training.reward.preset
     report = Report(
         title="Vision-R1 run",
-        subtitle=f"GRPO with the {preset} reward, {len(rows)} steps in {rows[-1]['minutes']:.1f} minutes",
+        subtitle=f"GRPO with the {preset} reward, {len(steps)} steps in {steps[-1]['minutes']:.1f} minutes",
         protocol=f"{len(samples)} held-out images, greedy answers; {Protocol()}",
         before=before.metrics,
         after=after.metrics,
         curves=learning_curves(rows, before),
         gallery=_gallery(samples, before, after),
-        facts=_facts(config, rows),
+        facts=_facts(config, steps),
     )
     write_report(out / "report.html", report)
 
 
 def learning_curves(rows: Rows, before: Measured) -> list[Panel]:
     """The charts of a run, from the lines of its metrics.jsonl."""
-    parts = [key for key in rows[0] if key.startswith("reward/")]
+    parts = [key for key in rows[-1] if key.startswith("reward/")]
     true_boxes = before.metrics.as_dict()["boxes_per_image"]
     return [
         Panel(
-            "Reward",
+            "Reward, and what it buys",
             "step",
-            [_series(rows, key, key.removeprefix("reward/"), smooth=True) for key in parts],
-            "Mean over the completions sampled in each step, each part unweighted.",
+            [
+                *(_series(rows, key, key.removeprefix("reward/"), smooth=True) for key in parts),
+                _series(rows, "eval/F1@50", "F1, validation"),
+            ],
+            "Parts of the reward, mean over the completions of each step; and F1 of greedy answers to the "
+            "validation images. A gap that grows is a reward that pays for something else.",
             1.0,
         ),
         Panel(
-            "Detection on validation images",
+            "Detection",
             "step",
             [_series(rows, f"eval/{key}", key) for key in ("mAP", "AP50", "AP75")],
-            "Greedy answers to images that are neither trained on nor in the table above.",
+            "Greedy answers to validation images, which are neither trained on nor in the table above.",
         ),
         Panel(
-            "Found and true",
+            "Recall and precision",
             "step",
             [_series(rows, "eval/recall@50", "recall"), _series(rows, "eval/precision@50", "precision")],
-            "At IoU .5 on the validation images. Recall that falls while precision rises is a policy that "
-            "learns to say less.",
+            "On the validation images, at IoU .5 with the right label. Recall that falls while precision "
+            "rises is a policy that learns to say less; both fall when it forgets the labels.",
             1.0,
         ),
         Panel(

@@ -6,6 +6,7 @@ import json
 import math
 import os
 import random
+import re
 import shutil
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -24,6 +25,7 @@ from vision_r1_grpo.checkpoint import export_model, has_checkpoint
 from vision_r1_grpo.engine import init_distributed
 
 _MOST_HELD_OUT = 200
+_LINES = re.compile(r"(metrics|completions)(-rank\d+)?\.jsonl")
 _FILES = {
     "config.yaml",
     "data",
@@ -64,11 +66,10 @@ def claim_folder(out: Path, *, force: bool, resume: bool) -> None:
         raise DataError(
             f"{out}: exists already; give another --out, --resume to go on, or --force to replace it"
         )
-    foreign = sorted(name for name in held - _FILES if not name.startswith(("metrics", "completions")))
-    if foreign:
-        raise DataError(
-            f"{out}: holds {foreign[0]!r}, which no run wrote; remove the folder yourself or give another"
-        )
+    foreign = sorted(name for name in held - _FILES if not _LINES.fullmatch(name))
+    if held and (foreign or "config.yaml" not in held):
+        found = f"holds {foreign[0]!r}, which no run wrote" if foreign else "holds no config.yaml, so no run"
+        raise DataError(f"{out}: {found}; remove the folder yourself or give another --out")
     if held:
         shutil.rmtree(out)
     out.mkdir(parents=True, exist_ok=True)
