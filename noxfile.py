@@ -16,6 +16,8 @@ IMPORTS = {name: "vision_r1" if name == "meta" else f"vision_r1_{name}" for name
 # Beside the packages: the tools, numba, with which ops is fast on the CPU, and photographs to test with.
 TOOLS = ("pytest", "pytest-benchmark", "hypothesis", "ruff", "mypy", "numba", "scikit-image")
 OFFLINE = {"HF_HUB_OFFLINE": "1", "TOKENIZERS_PARALLELISM": "false"}
+# Tiny operations gain nothing from a second thread, and stall where the machine is busy with something else.
+TESTING = {**OFFLINE, "OMP_NUM_THREADS": "1"}
 CONSTRAINTS = Path("constraints.txt").resolve()
 SHARED = Path(".nox/vision-r1").resolve()
 ALONE = Path(".nox/alone").resolve()
@@ -52,7 +54,7 @@ def tests(session: nox.Session) -> None:
         name, *options = options
         paths = ["tests"] if name == "tests" else [f"packages/{name}"]
     python = shared_python(session)
-    session.run(python, "-m", "pytest", "--doctest-modules", *paths, *options, env=OFFLINE)
+    session.run(python, "-m", "pytest", "--doctest-modules", *paths, *options, env=TESTING)
 
 
 @nox.session

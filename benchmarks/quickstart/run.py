@@ -52,7 +52,8 @@ def main() -> None:
         print(row(run))
     ratios = [run["after"]["mAP"] / run["before"]["mAP"] for run in runs]
     results = {
-        "command": f"nox -s bench -- quickstart {' '.join(sys.argv[1:])}",
+        "command": f"nox -s bench -- quickstart --minutes {arguments.minutes:g} "
+        f"--workers {arguments.workers} --seeds {' '.join(map(str, arguments.seeds))}",
         "machine": f"{platform.machine()}, {os.cpu_count()} cores, Python {platform.python_version()}, "
         f"torch {torch.__version__}, transformers {transformers.__version__}",
         "median_mAP": statistics.median(run["after"]["mAP"] for run in runs),

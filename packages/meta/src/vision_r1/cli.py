@@ -106,7 +106,7 @@ def _parser() -> argparse.ArgumentParser:
         "--reward",
         choices=("strict", "paper"),
         default="strict",
-        help="strict: misses and inventions both cost; paper: format + recall + precision, which collapses",
+        help="strict: misses, inventions and wrong labels cost; paper: as published, labels are free",
     )
     _add_folder(quickstart, "runs/quickstart")
 

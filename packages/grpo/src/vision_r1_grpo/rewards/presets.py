@@ -56,8 +56,8 @@ class Scene:
 def paper(scene: Scene, thresholds: Thresholds) -> Parts:
     """Format, recall and precision as published; boxes are matched and scored whatever their labels.
 
-    M of Eq. 6 counts every prediction, the reading under which junk boxes cost. Under either reading one sure
-    box alone has full precision, so the sum pays for silence.
+    M of Eq. 6 counts every prediction, the reading under which junk boxes cost. Two holes stay, whatever the
+    reading: a wrong label costs nothing, and one sure box alone has full precision, which pays for silence.
 
     Source: arXiv 2503.18013, Eq. 3-8.
     """
@@ -77,8 +77,9 @@ def strict(scene: Scene, thresholds: Thresholds) -> Parts:
     are those with the largest sum of q: a matching by overlap alone may trade a hit for two near misses, and
     then a box that hits nothing could bring the hit back and raise F.
 
-    Recall weighs more than precision because exploration needs it: under beta = 1 a second box pays only if
-    it is right four times in ten, and a policy that is not there yet learns to give one box and stays there.
+    Recall weighs more than precision because exploration needs it. Of two objects, the second box pays if it
+    is right one time in nine; under beta = 1 it is one in three, and a policy that is not there yet learns to
+    give one box and has no way back.
     """
     iou = box_iou(scene.pred, scene.true)
     same_label = scene.pred_labels[:, :, None] == scene.true_labels[:, None, :]
