@@ -162,6 +162,51 @@ def test_sampled_runs_are_seeded(start, tmp_path):
     assert texts[0] == texts[1]
 
 
+def test_an_interruption_before_the_first_step_is_resumed(start, four_steps, tmp_path):
+    first = make_trainer(tmp_path / "run", Policy.from_pretrained(start), 4, eval_every=4)
+    first.evaluate = lambda: os.kill(os.getpid(), signal.SIGINT) or {"mAP": 0.5}
+    first.sampler = InterruptAfter(first.sampler, step=1)  # a second signal would interrupt at once
+    with pytest.raises(KeyboardInterrupt):
+        first.train()
+    policy = Policy.from_pretrained(start)
+    second = make_trainer(tmp_path / "run", policy, 4, eval_every=4)
+    second.evaluate = lambda: {"mAP": 0.5}
+    second.train()
+    assert [row["step"] for row in rows(tmp_path / "run")] == [0, 1, 2, 3, 4]
+    assert all(torch.equal(value, four_steps[1][name]) for name, value in weights(policy).items())
+
+
+def test_a_folder_with_the_checkpoints_of_another_run_is_refused(start, tmp_path):
+    make_trainer(tmp_path / "run", Policy.from_pretrained(start), 1).train()
+    with pytest.raises(ConfigError, match="belongs to another run"):
+        make_trainer(tmp_path / "run", Policy.from_pretrained(start), 1)
+
+
+def test_a_checkpoint_that_was_cut_off_does_not_displace_a_good_one(start, tmp_path):
+    make_trainer(tmp_path / "run", Policy.from_pretrained(start), 2).train()
+    (tmp_path / "run" / "checkpoints" / "step_000009").mkdir()
+    policy = Policy.from_pretrained(start)
+    make_trainer(tmp_path / "run", policy, 3, resume=True, keep_checkpoints=1).train()
+    kept = sorted(path.name for path in (tmp_path / "run" / "checkpoints").glob("step_*"))
+    assert kept == ["step_000003"]
+
+
+def test_groups_that_say_nothing_change_nothing(start, tmp_path):
+    policy = Policy.from_pretrained(start)
+    before = weights(policy)
+    trainer = make_trainer(tmp_path / "run", policy, 1)
+    silent = trainer.sampler.completions
+    trainer.sampler.completions = {key: ["no"] * GROUP for key in silent}
+    trainer.train()
+    assert all(torch.equal(value, before[name]) for name, value in weights(policy).items())
+
+
+@pytest.mark.parametrize("key", ["train_batch_size", "gradient_accumulation_steps"])
+def test_batch_sizes_follow_from_the_config(start, tmp_path, key):
+    with pytest.raises(ConfigError, match="follows from prompts_per_step"):
+        make_trainer(tmp_path / "run", Policy.from_pretrained(start), 1, deepspeed={key: 4})
+
+
 def test_nothing_to_resume_is_said(start, tmp_path):
     with pytest.raises(ConfigError, match="no checkpoint to resume"):
         make_trainer(tmp_path / "run", Policy.from_pretrained(start), 4, resume=True)

@@ -160,7 +160,7 @@ def test_out_must_be_a_folder(command, tmp_path):
     (tmp_path / "file").write_text("")
     code, _, err = command("quickstart", "--out", tmp_path / "file", "--force")
     assert code == 2
-    assert "is a file; give a folder with --out" in err
+    assert "cannot be the folder of a run (Not a directory); give another --out" in err
 
 
 @pytest.mark.parametrize("name", ["quickstart", "train"])

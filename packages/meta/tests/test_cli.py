@@ -20,9 +20,13 @@ def test_help_names_the_commands_and_imports_nothing_heavy():
     assert "train" in done.stdout
 
 
+def test_the_deepspeed_launcher_may_name_the_rank():
+    assert _parser().parse_args(["--local_rank=1", "train", "a=b"]).overrides == ["a=b"]
+
+
 def test_defaults_of_the_quickstart():
     arguments = _parser().parse_args(["quickstart"])
-    assert (arguments.minutes, arguments.seed, arguments.reward) == (5.0, 0, "strict")
+    assert (arguments.minutes, arguments.seed, arguments.reward) == (None, None, None)
     assert (arguments.out, arguments.force, arguments.resume) == (None, False, False)
 
 

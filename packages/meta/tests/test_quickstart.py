@@ -4,13 +4,18 @@ import sys
 
 import pytest
 
-from vision_r1.quickstart import prepare
+from vision_r1.quickstart import draw_scenes, quickstart_config
 from vision_r1.run import read_splits
+
+
+def prepare(out, minutes, seed, reward):
+    draw_scenes(out, seed)
+    return quickstart_config(out, minutes=minutes, seed=seed, reward=reward)
 
 
 @pytest.fixture(scope="module")
 def config(tmp_path_factory):
-    return prepare(tmp_path_factory.mktemp("a"), minutes=2.5, seed=3, reward="paper")
+    return prepare(tmp_path_factory.mktemp("run #1: a"), minutes=2.5, seed=3, reward="paper")
 
 
 def test_the_options_arrive(config):
@@ -32,6 +37,16 @@ def test_seeds_change_what_is_trained_on_and_not_what_is_measured(config, tmp_pa
     first, second = (read_splits(c.data, 0) for c in (config, other))
     assert [s.objects for s in first.test] == [s.objects for s in second.test]
     assert [s.objects for s in first.train] != [s.objects for s in second.train]
+
+
+def test_a_set_that_was_not_finished_is_drawn_anew(tmp_path):
+    draw_scenes(tmp_path, seed=0)
+    kept, cut = tmp_path / "data" / "train", tmp_path / "data" / "test"
+    (cut / "instances.json").unlink()
+    (kept / "images" / "000000.png").write_bytes(b"mine")
+    draw_scenes(tmp_path, seed=0)
+    assert (cut / "instances.json").exists()
+    assert (kept / "images" / "000000.png").read_bytes() == b"mine"
 
 
 def test_the_quickstart_runs_to_its_end(tmp_path):

@@ -3,11 +3,8 @@ import json
 import pytest
 
 from vision_r1.config import CocoConfig, DataConfig
-from vision_r1.run import claim_folder, read_splits
-from vision_r1_data import DataError
+from vision_r1.run import read_splits
 from vision_r1_data.scenes import write_scenes
-
-RUN = ["config.yaml", "metrics.jsonl", "metrics-rank1.jsonl", "completions.jsonl", "report.html"]
 
 
 @pytest.fixture(scope="module")
@@ -17,29 +14,6 @@ def scenes(tmp_path_factory):
 
 def source(path, **rest):
     return DataConfig(str(path), str(path.parent / "images"), **rest)
-
-
-def test_an_empty_or_new_folder_is_free(tmp_path):
-    claim_folder(tmp_path, force=False, resume=False)
-    claim_folder(tmp_path / "a" / "b", force=False, resume=False)
-    assert (tmp_path / "a" / "b").is_dir()
-
-
-def test_force_replaces_a_run(tmp_path):
-    for name in RUN:
-        (tmp_path / name).write_text("")
-    (tmp_path / "checkpoints" / "step_000001").mkdir(parents=True)
-    with pytest.raises(DataError, match="exists already"):
-        claim_folder(tmp_path, force=False, resume=False)
-    claim_folder(tmp_path, force=True, resume=False)
-    assert list(tmp_path.iterdir()) == []
-
-
-def test_a_run_that_has_a_config_can_be_resumed(tmp_path):
-    (tmp_path / "config.yaml").write_text("")
-    (tmp_path / "notes.txt").write_text("")
-    claim_folder(tmp_path, force=False, resume=True)
-    assert len(list(tmp_path.iterdir())) == 2
 
 
 def ids(samples):

@@ -27,7 +27,10 @@ def save_checkpoint(engine: Engine, folder: Path, state: RunState, keep: int) ->
     """Save weights, optimiser and state on every rank; then drop all but the newest `keep` checkpoints."""
     engine.save(folder, f"step_{state.step:06d}", asdict(state))
     if engine.rank == 0:
-        for old in sorted(folder.glob("step_*"))[:-keep]:
+        saved = sorted((int(path.name.removeprefix("step_")), path) for path in folder.glob("step_*"))
+        done = [path for step, path in saved if step <= state.step]
+        cut_off = [path for step, path in saved if step > state.step]  # a save that never ended
+        for old in done[:-keep] + cut_off:
             shutil.rmtree(old)
     engine.barrier()
 

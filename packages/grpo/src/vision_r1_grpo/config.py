@@ -99,6 +99,10 @@ class OptimizerConfig:
     def __post_init__(self) -> None:
         _require(self.learning_rate > 0, "optimizer.learning_rate", self.learning_rate, "above 0")
         _require(0 <= self.decay <= 1, "optimizer.decay", self.decay, "between 0 and 1")
+        _require(self.warmup_steps >= 0, "optimizer.warmup_steps", self.warmup_steps, "at least 0")
+        _require(all(0 <= b < 1 for b in self.betas), "optimizer.betas", self.betas, "at least 0 and below 1")
+        _require(self.weight_decay >= 0, "optimizer.weight_decay", self.weight_decay, "at least 0")
+        _require(self.max_grad_norm > 0, "optimizer.max_grad_norm", self.max_grad_norm, "above 0")
 
 
 @dataclass(frozen=True)
@@ -135,6 +139,8 @@ class GRPOConfig:
     def __post_init__(self) -> None:
         for name in ("prompts_per_step", "prompts_per_forward", "keep_checkpoints"):
             _require(getattr(self, name) >= 1, name, getattr(self, name), "at least 1")
+        for name in ("eval_every", "save_every"):
+            _require(getattr(self, name) >= 0, name, getattr(self, name), "at least 0")
         _require(self.max_steps is None or self.max_steps >= 1, "max_steps", self.max_steps, "at least 1")
         _require(self.max_minutes is None or self.max_minutes > 0, "max_minutes", self.max_minutes, "above 0")
 
@@ -180,7 +186,9 @@ def load_config(schema: type[T], file: Path | None, overrides: Sequence[str] = (
 
 def save_config(config: object, file: Path) -> None:
     """Write a config as YAML that `load_config` reads back."""
-    file.write_text(OmegaConf.to_yaml(OmegaConf.structured(config)), encoding="utf-8")
+    partial = file.with_name(file.name + ".partial")
+    partial.write_text(OmegaConf.to_yaml(OmegaConf.structured(config)), encoding="utf-8")
+    partial.rename(file)
 
 
 def _read(file: Path) -> DictConfig:

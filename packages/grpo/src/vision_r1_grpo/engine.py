@@ -29,15 +29,13 @@ class Engine:
         settings: the user's DeepSpeed configuration; it wins over what follows from the rest.
 
     Raises:
-        ConfigError: the settings ask for ZeRO stage 3.
+        ConfigError: the settings ask for ZeRO stage 3, or set a batch size.
     """
 
     def __init__(self, model: torch.nn.Module, optimizer: OptimizerConfig, settings: dict[str, Any]) -> None:
-        if settings.get("zero_optimization", {}).get("stage", 0) > 2:
-            raise ConfigError("deepspeed.zero_optimization.stage must be 0, 1 or 2, got 3")
         logging.getLogger("DeepSpeed").setLevel(logging.WARNING)
         init_distributed()
-        config = _deepspeed_config(model, optimizer) | settings
+        config = _deepspeed_config(model, optimizer, settings)
         parameters = [p for p in model.parameters() if p.requires_grad]
         self._engine, *_ = deepspeed.initialize(model=model, model_parameters=parameters, config=config)
 
@@ -108,16 +106,22 @@ def init_distributed() -> None:
     get_accelerator().set_device(int(os.environ["LOCAL_RANK"]))  # models are loaded to this rank's own device
 
 
-def _deepspeed_config(model: torch.nn.Module, optimizer: OptimizerConfig) -> dict[str, Any]:
+def _deepspeed_config(
+    model: torch.nn.Module, optimizer: OptimizerConfig, settings: dict[str, Any]
+) -> dict[str, Any]:
+    for key in ("train_batch_size", "train_micro_batch_size_per_gpu", "gradient_accumulation_steps"):
+        if key in settings:
+            raise ConfigError(f"deepspeed.{key} follows from prompts_per_step; leave it out")
+    zero = {"stage": 1} | settings.get("zero_optimization", {})
+    if zero["stage"] not in (0, 1, 2):
+        raise ConfigError(f"deepspeed.zero_optimization.stage must be 0, 1 or 2, got {zero['stage']}")
     dtype = next(model.parameters()).dtype
-    return {
+    own = {
         "train_micro_batch_size_per_gpu": 1,
         # Losses are normalised over the whole batch here, whatever the number of backward passes.
         "managed_gradient_accumulation": False,
         "gradient_clipping": optimizer.max_grad_norm,
         "bf16": {"enabled": dtype == torch.bfloat16},
-        # Also on one process: stage 1 reports the gradient norm, the plain float32 path does not.
-        "zero_optimization": {"stage": 1},
         "optimizer": {
             "type": "AdamW",
             "params": {
@@ -128,3 +132,5 @@ def _deepspeed_config(model: torch.nn.Module, optimizer: OptimizerConfig) -> dic
             },
         },
     }
+    # Stage 1 also on one process: it reports the gradient norm, the plain float32 path does not.
+    return own | settings | {"zero_optimization": zero}

@@ -44,12 +44,26 @@ class Policy:
     processor: VisionProcessor
 
     @classmethod
-    def from_pretrained(cls, path: Path | str, dtype: str = "float32", device: str | None = None) -> Policy:
-        """Load a folder or hub name; the device is the first GPU where there is one, else the CPU."""
+    def from_pretrained(
+        cls,
+        path: Path | str,
+        dtype: str = "float32",
+        device: str | None = None,
+        max_pixels: int | None = None,
+    ) -> Policy:
+        """Load a folder or hub name.
+
+        Args:
+            path: the folder or name.
+            dtype: of the weights, a name of torch.
+            device: by default this process's GPU where there is one, else the CPU.
+            max_pixels: larger images are scaled down to this many; by default the processor's own limit.
+        """
         device = device or ("cuda" if torch.cuda.is_available() else "cpu")
         model = AutoModelForImageTextToText.from_pretrained(path, dtype=getattr(torch, dtype)).to(device)
         tokenizer = AutoTokenizer.from_pretrained(path)
-        return cls(model, VisionProcessor(tokenizer, AutoImageProcessor.from_pretrained(path)))
+        limit = {} if max_pixels is None else {"max_pixels": max_pixels}
+        return cls(model, VisionProcessor(tokenizer, AutoImageProcessor.from_pretrained(path, **limit)))
 
     def save_pretrained(self, path: Path) -> None:
         """Write weights, tokenizer and image processor in Hugging Face format."""

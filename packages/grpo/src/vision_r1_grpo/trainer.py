@@ -64,8 +64,8 @@ class GRPOTrainer:
         resume: go on from the folder's latest checkpoint.
 
     Raises:
-        ConfigError: the prompts of a step cannot be shared out to the ranks, there is nothing to resume, or
-            the dataset is empty.
+        ConfigError: the prompts of a step cannot be shared out to the ranks, the dataset is empty, there is
+            nothing to resume, or there is and `resume` is false.
     """
 
     def __init__(
@@ -81,10 +81,9 @@ class GRPOTrainer:
         resume: bool = False,
     ) -> None:
         self.config, self.policy, self.reward, self.dataset = config, policy, reward, dataset
-        self.reference = (
-            copy.deepcopy(policy.model).eval().requires_grad_(False) if config.loss.beta else None
-        )
+        reference = copy.deepcopy(policy.model).eval().requires_grad_(False) if config.loss.beta else None
         self.engine = Engine(policy.model, config.optimizer, config.deepspeed)
+        self.reference = None if reference is None else reference.to(self.engine.device)
         if config.prompts_per_step % self.engine.world_size:
             raise ConfigError(
                 f"prompts_per_step must be a multiple of the {self.engine.world_size} processes, "
@@ -96,9 +95,12 @@ class GRPOTrainer:
         self.checkpoints = folder / "checkpoints"
         if resume and not has_checkpoint(self.checkpoints):
             raise ConfigError(f"{self.checkpoints}: there is no checkpoint to resume; start without --resume")
+        if not resume and has_checkpoint(self.checkpoints):
+            raise ConfigError(f"{self.checkpoints}: belongs to another run; resume it or give another folder")
         self.state = load_checkpoint(self.engine, self.checkpoints) if resume else RunState()
+        self.saved = self.state if resume else None
         suffix = f"-rank{self.engine.rank}" if self.engine.rank else ""
-        after = self.state.step if resume else -1
+        after = self.state.step if self.state.step else -1
         self.metrics = JsonLines(folder / f"metrics{suffix}.jsonl", after)
         self.completions = JsonLines(folder / f"completions{suffix}.jsonl", after)
 
@@ -106,6 +108,7 @@ class GRPOTrainer:
         """Train to the end of the run, or until SIGINT or SIGTERM asks for a stop after the present step."""
         config, g = self.config, self.config.sampling.group_size
         with _StopRequest() as stop, LiveProgress(visible=self.engine.rank == 0) as live:
+            stop.share(self.engine)
             if self.state.step == 0 and self._evaluation_is_due():
                 self.metrics.write([{"step": 0} | self._evaluate()])  # where the learning curve begins
             while self.progress < 1 and not stop.requested:
@@ -135,7 +138,7 @@ class GRPOTrainer:
                 if config.save_every and self.state.step % config.save_every == 0:
                     self._save()
                 stop.share(self.engine)
-        self._save()
+            self._save()
         return TrainingResult(self.state, interrupted=self.progress < 1)
 
     def _evaluate(self) -> dict[str, float]:
@@ -143,7 +146,7 @@ class GRPOTrainer:
         return {f"eval/{name}": value for name, value in self.evaluate().items() if math.isfinite(value)}
 
     def _evaluation_is_due(self) -> bool:
-        """On the first rank only: the others meet it at the next step's first sum."""
+        """On the first rank only; the others wait for it where they next exchange something."""
         every = self.config.eval_every
         return bool(every) and self.state.step % every == 0 and self.engine.rank == 0
 
@@ -173,6 +176,8 @@ class GRPOTrainer:
             total_completions=completions,
             max_length=config.sampling.max_new_tokens,
         )
+        if tokens == 0:  # no group says anything; an optimiser step would only repeat its momentum
+            return 0.0, 0.0
         total = torch.zeros(1, device=device)
         for first in range(0, len(prompts), size):
             some, rows = prompts[first : first + size], slice(first * g, (first + size) * g)
@@ -272,7 +277,9 @@ class GRPOTrainer:
         ]
 
     def _save(self) -> None:
-        save_checkpoint(self.engine, self.checkpoints, self.state, self.config.keep_checkpoints)
+        if self.state != self.saved:
+            save_checkpoint(self.engine, self.checkpoints, self.state, self.config.keep_checkpoints)
+            self.saved = self.state
 
 
 @lru_cache(maxsize=2)
@@ -283,9 +290,13 @@ def _epoch_order(seed: int, epoch: int, size: int) -> list[int]:
 
 
 class _StopRequest:
-    """The first SIGINT or SIGTERM asks for a stop after the present step; the second one interrupts."""
+    """The first SIGINT or SIGTERM asks for a stop after the present step; the second one interrupts.
+
+    A signal reaches one rank at any moment; `requested` changes on all ranks at once, when they share.
+    """
 
     requested = False
+    _asked = False
 
     def __enter__(self) -> _StopRequest:
         self._before = {s: signal.signal(s, self._request) for s in (signal.SIGINT, signal.SIGTERM)}
@@ -296,10 +307,10 @@ class _StopRequest:
             signal.signal(number, handler)
 
     def _request(self, number: int, _: FrameType | None) -> None:
-        if self.requested:
+        if self._asked:
             raise KeyboardInterrupt
-        self.requested = True
+        self._asked = True
 
     def share(self, engine: Engine) -> None:
         """Every rank stops if one was asked to."""
-        self.requested = bool(engine.sum(torch.tensor([float(self.requested)])).item())
+        self.requested = bool(engine.sum(torch.tensor([float(self._asked)])).item())

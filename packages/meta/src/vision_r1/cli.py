@@ -19,6 +19,14 @@ def main(argv: Sequence[str] | None = None) -> int:
     for future in (DeprecationWarning, FutureWarning):  # for the authors of libraries, not for who runs them
         warnings.simplefilter("ignore", future)
     warnings.showwarning = lambda message, *_: print(f"vision-r1: {message}", file=sys.stderr)
+    try:
+        return _run(arguments)
+    except KeyboardInterrupt:
+        print("vision-r1: interrupted", file=sys.stderr)
+        return _INTERRUPTED
+
+
+def _run(arguments: argparse.Namespace) -> int:
     from transformers.utils import logging  # heavy imports wait until --help has been answered
 
     from vision_r1_data import DataError
@@ -30,43 +38,49 @@ def main(argv: Sequence[str] | None = None) -> int:
     except (DataError, ConfigError) as error:
         print(f"vision-r1: {error}", file=sys.stderr)
         return 2
-    except KeyboardInterrupt:
-        print("vision-r1: interrupted", file=sys.stderr)
-        return _INTERRUPTED
     return 0 if finished else _INTERRUPTED
 
 
 def _quickstart(arguments: argparse.Namespace) -> bool:
     import torch
 
-    from vision_r1.quickstart import prepare
-    from vision_r1.run import claim_folder, load_run, run
+    from vision_r1.folder import CONFIG, claim_folder, load_run
+    from vision_r1.quickstart import draw_scenes, quickstart_config
+    from vision_r1.run import run
+    from vision_r1_grpo import ConfigError, save_config
 
+    if int(os.environ.get("WORLD_SIZE", "1")) > 1:
+        raise ConfigError("the quickstart is one process; use vision-r1 train with a launcher")
     out = _folder(arguments, Path("runs/quickstart"))
     # Operations this small gain little from a second core, and stall when either is busy with something else.
     torch.set_num_threads(1)
-    claim_folder(out, force=arguments.force, resume=arguments.resume)
     if arguments.resume:
-        return run(load_run(out), out, resume=True)
-    config = prepare(out, minutes=arguments.minutes, seed=arguments.seed, reward=arguments.reward)
-    return run(config, out)
+        if arguments.seed is not None or arguments.reward is not None:
+            raise ConfigError("a resumed quickstart keeps its --seed and --reward; leave them out")
+        overrides = [] if arguments.minutes is None else [f"training.max_minutes={arguments.minutes}"]
+        config = load_run(out, overrides)
+    else:
+        minutes, seed = arguments.minutes or 5.0, arguments.seed or 0
+        config = quickstart_config(out, minutes=minutes, seed=seed, reward=arguments.reward or "strict")
+        claim_folder(out, force=arguments.force)
+        save_config(config, out / CONFIG)
+    draw_scenes(out, config.training.seed)
+    return run(config, out, resume=True)
 
 
 def _train(arguments: argparse.Namespace) -> bool:
     from vision_r1.config import RunConfig
-    from vision_r1.run import build_reward, claim_folder, load_run, read_splits, run
-    from vision_r1_grpo import load_config
+    from vision_r1.folder import load_run
+    from vision_r1.run import run
+    from vision_r1_grpo import ConfigError, load_config
 
     out = _folder(arguments, Path("runs") / time.strftime("train-%Y%m%d-%H%M%S"))
+    if arguments.resume and arguments.config is not None:
+        raise ConfigError("a resumed run has its own config; leave out --config")
     if arguments.resume:
-        claim_folder(out, force=False, resume=True)
         return run(load_run(out, arguments.overrides), out, resume=True)
     config = load_config(RunConfig, arguments.config, arguments.overrides)
-    build_reward(config)
-    read_splits(config.data, config.training.seed)  # bad data leaves no folder behind
-    if int(os.environ.get("RANK", "0")) == 0:
-        claim_folder(out, force=arguments.force, resume=False)
-    return run(config, out)
+    return run(config, out, force=arguments.force)
 
 
 _COMMANDS = {"quickstart": _quickstart, "train": _train}
@@ -93,6 +107,7 @@ def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="vision-r1", description="Vision-guided reinforcement learning for vision-language models."
     )
+    parser.add_argument("--local_rank", help=argparse.SUPPRESS)  # the deepspeed launcher gives it
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
 
     quickstart = commands.add_parser(
@@ -100,13 +115,12 @@ def _parser() -> argparse.ArgumentParser:
         help="watch a tiny model learn to see better, in minutes on a CPU",
         description="Draw scenes, train a tiny vision-language model on them with GRPO, and write a report.",
     )
-    quickstart.add_argument("--minutes", type=_minutes, default=5.0, help="minutes of training (default: 5)")
-    quickstart.add_argument("--seed", type=int, default=0, help="of the training scenes and the sampling")
+    quickstart.add_argument("--minutes", type=_minutes, help="minutes of training (default: 5)")
+    quickstart.add_argument("--seed", type=int, help="of the training scenes and the sampling (default: 0)")
     quickstart.add_argument(
         "--reward",
         choices=("strict", "paper"),
-        default="strict",
-        help="strict: misses, inventions and wrong labels cost; paper: as published, labels are free",
+        help="strict (default): misses, inventions, wrong labels cost; paper: as published, labels are free",
     )
     _add_folder(quickstart, "runs/quickstart")
 
@@ -124,8 +138,9 @@ def _parser() -> argparse.ArgumentParser:
 
 def _add_folder(parser: argparse.ArgumentParser, default: str) -> None:
     parser.add_argument("--out", type=Path, help=f"folder of the run (default: {default})")
-    parser.add_argument("--force", action="store_true", help="replace the run in --out")
-    parser.add_argument("--resume", action="store_true", help="go on with the run in --out")
+    either = parser.add_mutually_exclusive_group()
+    either.add_argument("--force", action="store_true", help="replace the run in --out")
+    either.add_argument("--resume", action="store_true", help="go on with the run in --out")
 
 
 def _minutes(text: str) -> float:

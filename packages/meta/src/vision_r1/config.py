@@ -15,10 +15,13 @@ class ModelConfig:
     Args:
         path: a folder or hub name of a Qwen2-VL-like model, or "tiny" for the model of vision-r1-tiny.
         dtype: of the weights, such as "bfloat16" on a GPU.
+        max_pixels: larger images are scaled down to this many pixels; by default what the model's own image
+            processor says. The paper trains Qwen2.5-VL with 401408.
     """
 
     path: str = "tiny"
     dtype: Literal["float32", "bfloat16"] = "float32"
+    max_pixels: int | None = None
 
 
 @dataclass(frozen=True)
@@ -68,6 +71,8 @@ class DataConfig:
     def __post_init__(self) -> None:
         if not 0 < self.held_out < 1:
             raise ConfigError(f"data.held_out must lie between 0 and 1, got {self.held_out}")
+        if self.validation_images < 1:
+            raise ConfigError(f"data.validation_images must be at least 1, got {self.validation_images}")
 
 
 @dataclass(frozen=True)

@@ -10,13 +10,11 @@ from pathlib import Path
 from rich.console import Console
 from rich.progress import track
 
-from vision_r1_data import Answer, Dialect, Sample
+from vision_r1_data import Answer, DataError, Dialect, Sample
 from vision_r1_eval import Metrics, evaluate
 from vision_r1_grpo import Policy
 from vision_r1_grpo.rollout import Sampling
 from vision_r1_grpo.rollout.transformers import TransformersSampler
-
-_BATCH = 50
 
 
 @dataclass(frozen=True)
@@ -43,10 +41,18 @@ class Measured:
 
     @classmethod
     def load(cls, path: Path, samples: Sequence[Sample]) -> Measured:
-        """Read back what `save` wrote, and evaluate it."""
+        """Read back what `save` wrote, and evaluate it.
+
+        Raises:
+            DataError: the answers are to other samples.
+        """
         texts, answers = [], []
-        for line in path.read_text(encoding="utf-8").splitlines():
-            row = json.loads(line)
+        rows = [json.loads(line) for line in path.read_text(encoding="utf-8").split("\n") if line]
+        if [row["sample"] for row in rows] != [sample.id for sample in samples]:
+            raise DataError(
+                f"{path}: answers other images than the run measures now; start anew with --force"
+            )
+        for row in rows:
             texts.append(row["text"])
             answers.append(
                 Answer(
@@ -61,7 +67,13 @@ class Measured:
 
 
 def measure(
-    policy: Policy, dialect: Dialect, samples: Sequence[Sample], max_new_tokens: int, *, title: str = ""
+    policy: Policy,
+    dialect: Dialect,
+    samples: Sequence[Sample],
+    *,
+    max_new_tokens: int,
+    batch: int,
+    title: str = "",
 ) -> Measured:
     """Ask for every sample once, take the likeliest answer, and evaluate.
 
@@ -70,15 +82,16 @@ def measure(
         dialect: how it is asked, and how it writes boxes.
         samples: what is asked.
         max_new_tokens: the longest answer.
+        batch: how many images are answered together.
         title: shown beside a progress bar; no bar without it.
     """
     sampler, sampling = TransformersSampler(policy), Sampling(temperature=0.0, max_new_tokens=max_new_tokens)
     answers: list[Answer] = []
     texts: list[str] = []
-    starts = range(0, len(samples), _BATCH)
+    starts = range(0, len(samples), batch)
     for start in track(starts, title, console=Console(stderr=True), transient=True, disable=not title):
-        batch = samples[start : start + _BATCH]
-        prompts = [policy.encode(dialect.prompt(sample), sample.load_image()) for sample in batch]
+        some = samples[start : start + batch]
+        prompts = [policy.encode(dialect.prompt(sample), sample.load_image()) for sample in some]
         rollout = sampler.generate(prompts, 1, sampling)
         texts += rollout.texts
         answers += [

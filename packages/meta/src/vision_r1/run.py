@@ -4,39 +4,27 @@ from __future__ import annotations
 
 import json
 import math
-import os
 import random
-import re
-import shutil
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+import torch
 from rich.console import Console
+from safetensors import SafetensorError
 
 import vision_r1_tiny
 from vision_r1.config import CocoConfig, DataConfig, ModelConfig, RunConfig
+from vision_r1.folder import CONFIG, claim_folder
 from vision_r1.measure import Measured, measure, write_text
 from vision_r1.report import write_run_report
 from vision_r1_data import DataError, Sample, read_coco
 from vision_r1_eval import Protocol, comparison_table
-from vision_r1_grpo import ConfigError, GRPOTrainer, Policy, VisionReward, load_config, save_config
+from vision_r1_grpo import ConfigError, GRPOTrainer, Policy, VisionReward, save_config
 from vision_r1_grpo.checkpoint import export_model, has_checkpoint
 from vision_r1_grpo.engine import init_distributed
 
 _MOST_HELD_OUT = 200
-_LINES = re.compile(r"(metrics|completions)(-rank\d+)?\.jsonl")
-_FILES = {
-    "config.yaml",
-    "data",
-    "answers-before.jsonl",
-    "answers-after.jsonl",
-    "checkpoints",
-    "model",
-    "model.partial",
-    "metrics.json",
-    "report.html",
-}
 
 
 @dataclass(frozen=True)
@@ -48,45 +36,14 @@ class Splits:
     test: Sequence[Sample]
 
 
-def claim_folder(out: Path, *, force: bool, resume: bool) -> None:
-    """Make the run folder, or make sure that an existing one may be used.
-
-    Raises:
-        DataError: it holds something and neither `force` nor `resume` says what to do with that; or there is
-            no run in it to resume, or something in it that no run wrote.
-    """
-    if resume:
-        if not (out / "config.yaml").is_file():
-            raise DataError(f"{out}: holds no run to resume; leave out --resume to start one")
-        return
-    if out.exists() and not out.is_dir():
-        raise DataError(f"{out}: is a file; give a folder with --out")
-    held = {entry.name for entry in out.iterdir()} if out.exists() else set()
-    if held and not force:
-        raise DataError(
-            f"{out}: exists already; give another --out, --resume to go on, or --force to replace it"
-        )
-    foreign = sorted(name for name in held - _FILES if not _LINES.fullmatch(name))
-    if held and (foreign or "config.yaml" not in held):
-        found = f"holds {foreign[0]!r}, which no run wrote" if foreign else "holds no config.yaml, so no run"
-        raise DataError(f"{out}: {found}; remove the folder yourself or give another --out")
-    if held:
-        shutil.rmtree(out)
-    out.mkdir(parents=True, exist_ok=True)
-
-
-def load_run(out: Path, overrides: Sequence[str] = ()) -> RunConfig:
-    """The config that a run saved in its folder, with overrides."""
-    return load_config(RunConfig, out / "config.yaml", overrides)
-
-
-def run(config: RunConfig, out: Path, *, resume: bool = False) -> bool:
+def run(config: RunConfig, out: Path, *, force: bool = False, resume: bool = False) -> bool:
     """Run from end to end and leave everything in the folder `out`.
 
     Args:
         config: the run.
-        out: a folder that `claim_folder` made.
-        resume: go on from the folder's checkpoint, if there is one yet.
+        out: the folder; bad input leaves none behind.
+        force: replace the run that is in it.
+        resume: go on with the run that is in it, from its checkpoint if it has one yet.
 
     Returns:
         Whether the run came to its end; if not, `resume` goes on from its checkpoint.
@@ -94,38 +51,43 @@ def run(config: RunConfig, out: Path, *, resume: bool = False) -> bool:
     Raises:
         DataError, ConfigError: bad input; always before any training.
     """
-    splits = read_splits(config.data, config.training.seed)
-    main = int(os.environ.get("RANK", "0")) == 0
-    console = Console(quiet=not main)
+    splits, reward = read_splits(config.data, config.training.seed), build_reward(config)
     init_distributed()
-    policy, reward = _load_policy(config.model), build_reward(config)
-    limit = config.training.sampling.max_new_tokens
+    main = torch.distributed.get_rank() == 0
+    console = Console(quiet=not main)
+    policy = _load_policy(config.model)
+    if main and not resume:
+        claim_folder(out, force=force, inputs=_inputs(config))
+    if main:
+        save_config(config, out / CONFIG)
+    torch.distributed.barrier()
+
+    def measured(samples: Sequence[Sample], title: str = "") -> Measured:
+        limit, batch = config.training.sampling.max_new_tokens, config.training.prompts_per_step
+        return measure(policy, reward.dialect, samples, max_new_tokens=limit, batch=batch, title=title)
+
     trainer = GRPOTrainer(
         config.training,
         policy,
         reward,
         splits.train,
         folder=out,
-        evaluate=lambda: measure(policy, reward.dialect, splits.validation, limit).metrics.as_dict(),
+        evaluate=lambda: measured(splits.validation).metrics.as_dict(),
         resume=resume and has_checkpoint(out / "checkpoints"),
     )
-    if main:
-        save_config(config, out / "config.yaml")
     answers = out / "answers-before.jsonl"
     if main and not answers.exists():
-        measure(policy, reward.dialect, splits.test, limit, title="measuring the base").save(
-            answers, splits.test
-        )
+        measured(splits.test, "measuring the base").save(answers, splits.test)
+    before = Measured.load(answers, splits.test) if main else None
     result = trainer.train()
     if result.interrupted:
         console.print(
             f"stopped after step {result.state.step}; go on with: --resume --out {out}", soft_wrap=True
         )
         return False
-    if main:
+    if before is not None:
         export_model(policy, out / "model")
-        before = Measured.load(answers, splits.test)
-        after = measure(policy, reward.dialect, splits.test, limit, title="measuring the result")
+        after = measured(splits.test, "measuring the result")
         after.save(out / "answers-after.jsonl", splits.test)
         summary = {
             "before": _numbers(before),
@@ -162,11 +124,20 @@ def build_reward(config: RunConfig) -> VisionReward:
 def _load_policy(model: ModelConfig) -> Policy:
     try:
         return Policy.from_pretrained(
-            vision_r1_tiny.path() if model.path == "tiny" else model.path, model.dtype
+            vision_r1_tiny.path() if model.path == "tiny" else model.path,
+            model.dtype,
+            max_pixels=model.max_pixels,
         )
-    except (OSError, ValueError) as error:
-        reason = str(error).splitlines()[0]
+    except (OSError, ValueError, SafetensorError) as error:
+        reason = " ".join(str(error).split()[:30])
         raise ConfigError(f"model.path: {model.path} cannot be loaded as a model ({reason})") from error
+
+
+def _inputs(config: RunConfig) -> list[str]:
+    """What a run reads from disk."""
+    data = config.data
+    sources = (data, data.validation, data.test)
+    return [config.model.path, *(s.annotations for s in sources), *(s.images for s in sources)]
 
 
 def _numbers(measured: Measured) -> dict[str, float | None]:
