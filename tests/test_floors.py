@@ -78,7 +78,8 @@ def test_no_import_points_upward() -> None:
 
 
 def test_every_package_is_on_a_floor() -> None:
-    assert {path.name for path in (ROOT / "packages").iterdir() if path.is_dir()} == DISTRIBUTIONS.keys()
+    projects = (ROOT / "packages").glob("*/pyproject.toml")
+    assert {path.parent.name for path in projects} == DISTRIBUTIONS.keys()
 
 
 PLANTED = {
