@@ -91,6 +91,14 @@ def test_a_policy_loads_in_another_type(policy, tmp_path):
     assert Policy.from_pretrained(tmp_path / "model", "bfloat16", "cpu").model.dtype == torch.bfloat16
 
 
+def test_larger_images_are_scaled_down_to_max_pixels(policy, tmp_path):
+    policy.save_pretrained(tmp_path / "model")
+    limited = Policy.from_pretrained(tmp_path / "model", device="cpu", max_pixels=56 * 56)
+    image = Image.effect_noise((112, 112), 90).convert("RGB")
+    frames = [one.encode(question(), image).frame for one in (policy, limited)]
+    assert [(frame.model_width, frame.model_height) for frame in frames] == [(112, 112), (56, 56)]
+
+
 def test_collate_pads_on_the_left(policy, prompts):
     batch = collate(prompts, policy.processor.tokenizer.pad_token_id, torch.device("cpu"))
     lengths = [len(prompt.input_ids) for prompt in prompts]
