@@ -101,7 +101,8 @@ class GRPOTrainer:
         self.saved = self.state if resume else None
         suffix = f"-rank{self.engine.rank}" if self.engine.rank else ""
         after = self.state.step if self.state.step else -1
-        self.metrics = JsonLines(folder / f"metrics{suffix}.jsonl", after)
+        # Metrics are sums over all ranks, so one of them writes; completions are each rank's own.
+        self.metrics = JsonLines(folder / "metrics.jsonl", after) if self.engine.rank == 0 else None
         self.completions = JsonLines(folder / f"completions{suffix}.jsonl", after)
 
     def train(self) -> TrainingResult:
@@ -110,7 +111,7 @@ class GRPOTrainer:
         with _StopRequest() as stop, LiveProgress(visible=self.engine.rank == 0) as live:
             stop.share(self.engine)
             if self.state.step == 0 and self._evaluation_is_due():
-                self.metrics.write([{"step": 0} | self._evaluate()])  # where the learning curve begins
+                self._log({"step": 0} | self._evaluate())  # where the learning curve begins
             while self.progress < 1 and not stop.requested:
                 start = time.monotonic()
                 samples = self._next_samples()
@@ -132,7 +133,7 @@ class GRPOTrainer:
                 self._advance(sum(seconds.values()))
                 if self._evaluation_is_due():
                     row |= self._evaluate()
-                self.metrics.write([row])
+                self._log(row)
                 self.completions.write(self._completion_rows(samples, rollout, scored))
                 live.show(self.progress, row)
                 if config.save_every and self.state.step % config.save_every == 0:
@@ -140,6 +141,10 @@ class GRPOTrainer:
                 stop.share(self.engine)
             self._save()
         return TrainingResult(self.state, interrupted=self.progress < 1)
+
+    def _log(self, row: Mapping[str, Any]) -> None:
+        if self.metrics is not None:
+            self.metrics.write([row])
 
     def _evaluate(self) -> dict[str, float]:
         """The evaluation's line in metrics.jsonl; a number that does not exist is left out."""
