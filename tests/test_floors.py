@@ -1,6 +1,9 @@
 """Which package may import what: the floors of the house, read from the source by AST."""
 
 import ast
+import re
+import sys
+import tomllib
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -75,6 +78,22 @@ def faults(packages: Path) -> list[str]:
 
 def test_no_import_points_upward() -> None:
     assert faults(ROOT / "packages") == []
+
+
+# Import names that differ from the name of their distribution.
+DISTRIBUTED_AS = {"PIL": "pillow"}
+
+
+@pytest.mark.parametrize("package", DISTRIBUTIONS)
+def test_what_is_imported_is_declared(package: str) -> None:
+    """Nothing is used only because something else happens to bring it along."""
+    folder = ROOT / "packages" / package
+    project = tomllib.loads((folder / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+    extras = [line for lines in project.get("optional-dependencies", {}).values() for line in lines]
+    declared = {re.split(r"[^\w-]", line)[0] for line in (*project["dependencies"], *extras)}
+    used = {name.split(".")[0] for path in folder.glob("src/**/*.py") for _, name in imports(path)}
+    used -= sys.stdlib_module_names | {DISTRIBUTIONS[package]}
+    assert {DISTRIBUTED_AS.get(name, name.replace("_", "-")) for name in used} <= declared
 
 
 def test_every_package_is_on_a_floor() -> None:
