@@ -67,8 +67,8 @@ def lint(session: nox.Session) -> None:
 
 @nox.session
 def types(session: nox.Session) -> None:
-    """Check the types of every package with mypy, strictly."""
-    sources = [f"packages/{name}/src" for name in PACKAGES]
+    """Check the types of every package and benchmark with mypy, strictly."""
+    sources = [*(f"packages/{name}/src" for name in PACKAGES), "benchmarks"]
     session.run(shared_python(session), "-m", "mypy", *sources, *session.posargs)
 
 

@@ -20,18 +20,19 @@ import sys
 import time
 from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
+from typing import Any
 
 import torch
 import transformers
 
 import vision_r1_tiny
+from vision_r1.folder import load_run
 from vision_r1.measure import measure
-from vision_r1_data import get_dialect, read_coco
+from vision_r1_data import read_coco
 from vision_r1_grpo import Policy
 from vision_r1_tiny.train import BATCH, DIALECT, FRAME, supervised_loss
 
 PEAK = 5e-4  # the supervised learning rate, which falls linearly to 0
-LIMIT = 80
 
 
 def main() -> None:
@@ -66,13 +67,13 @@ def main() -> None:
         arguments.out.write_text(json.dumps(results, indent=1) + "\n")
 
 
-def beside_supervised(runs: Path, minutes: float, seed: int) -> dict:
+def beside_supervised(runs: Path, minutes: float, seed: int) -> dict[str, Any]:
     """A strict run, and the supervised one beside it."""
     strict = quickstart(runs, minutes, seed, "strict")
     return {**strict, "supervised": supervised(runs / f"strict-{seed}", minutes, seed)}
 
 
-def quickstart(runs: Path, minutes: float, seed: int, reward: str) -> dict:
+def quickstart(runs: Path, minutes: float, seed: int, reward: str) -> dict[str, Any]:
     """One run of the command, and how long all of it took."""
     out = runs / f"{reward}-{seed}"
     options = [f"--minutes={minutes}", f"--seed={seed}", f"--reward={reward}", f"--out={out}", "--force"]
@@ -83,7 +84,7 @@ def quickstart(runs: Path, minutes: float, seed: int, reward: str) -> dict:
     return {**json.loads((out / "metrics.json").read_text()), "wall_minutes": round(wall, 2)}
 
 
-def supervised(run: Path, minutes: float, seed: int) -> dict:
+def supervised(run: Path, minutes: float, seed: int) -> dict[str, Any]:
     """The same base, training scenes and minutes, learning the clean labels."""
     torch.set_num_threads(1)  # as the quickstart
     torch.manual_seed(seed)
@@ -107,11 +108,13 @@ def supervised(run: Path, minutes: float, seed: int) -> dict:
         optimizer.step()
         optimizer.zero_grad()
         steps += 1
-    metrics = measure(policy, get_dialect("qwen2_5_vl"), test, LIMIT).metrics.as_dict()
-    return {"steps": steps, "after": metrics}
+    training = load_run(run).training
+    limit, batch = training.sampling.max_new_tokens, training.prompts_per_step
+    measured = measure(policy, DIALECT, test, max_new_tokens=limit, batch=batch)
+    return {"steps": steps, "after": measured.metrics.as_dict()}
 
 
-def row(run: dict) -> str:
+def row(run: dict[str, Any]) -> str:
     """One line of the table."""
     before, after = run["before"]["mAP"], run["after"]["mAP"]
     clean = run["supervised"]["after"]["mAP"]

@@ -162,7 +162,19 @@ def test_sampled_runs_are_seeded(start, tmp_path):
     assert texts[0] == texts[1]
 
 
-def test_an_interruption_before_the_first_step_is_resumed(start, four_steps, tmp_path):
+def test_an_interruption_of_the_first_evaluation_is_resumed(start, four_steps, tmp_path):
+    first = make_trainer(tmp_path / "run", Policy.from_pretrained(start), 4, eval_every=4)
+    first.evaluate = lambda: os.kill(os.getpid(), signal.SIGINT) or {"mAP": 0.5}
+    assert first.train().interrupted
+    policy = Policy.from_pretrained(start)
+    second = make_trainer(tmp_path / "run", policy, 4, eval_every=4, resume=True)
+    second.evaluate = lambda: {"mAP": 0.5}
+    assert not second.train().interrupted
+    assert [row["step"] for row in rows(tmp_path / "run")] == [0, 1, 2, 3, 4]
+    assert all(torch.equal(value, four_steps[1][name]) for name, value in weights(policy).items())
+
+
+def test_a_run_that_saved_nothing_can_be_started_again(start, four_steps, tmp_path):
     first = make_trainer(tmp_path / "run", Policy.from_pretrained(start), 4, eval_every=4)
     first.evaluate = lambda: os.kill(os.getpid(), signal.SIGINT) or {"mAP": 0.5}
     first.sampler = InterruptAfter(first.sampler, step=1)  # a second signal would interrupt at once

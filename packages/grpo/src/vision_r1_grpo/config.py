@@ -204,12 +204,13 @@ def _read(file: Path) -> DictConfig:
 
 
 def _parse(override: str) -> DictConfig:
+    wrong = ConfigError(f"override {override!r} is not of the form key=value")
+    if "=" not in override:
+        raise wrong
     try:
-        if "=" in override:
-            return OmegaConf.from_dotlist([override])
-    except Exception:  # as above
-        pass
-    raise ConfigError(f"override {override!r} is not of the form key=value")
+        return OmegaConf.from_dotlist([override])
+    except Exception as error:  # as above
+        raise wrong from error
 
 
 def _unknown_key(structure: DictConfig, key: str) -> str:
