@@ -13,8 +13,10 @@ nox.options.default_venv_backend = "none"
 # In the order of their dependencies: the ground first.
 PACKAGES = ("ops", "data", "grpo", "eval", "tiny", "meta")
 IMPORTS = {name: "vision_r1" if name == "meta" else f"vision_r1_{name}" for name in PACKAGES}
-# Beside the packages: the tools, numba, with which ops is fast on the CPU, and photographs to test with.
-TOOLS = ("pytest", "pytest-benchmark", "hypothesis", "ruff", "mypy", "numba", "scikit-image")
+# Beside the packages: the tools, what makes ops fast (Triton's kernels are compiled without a GPU too), the
+# peers that it is measured beside, and photographs to test with.
+TOOLS = ("pytest", "pytest-benchmark", "hypothesis", "ruff", "mypy", "scikit-image")
+FAST, PEERS = ("numba", "triton"), ("lapx", "torch-linear-assignment")
 OFFLINE = {"HF_HUB_OFFLINE": "1", "TOKENIZERS_PARALLELISM": "false"}
 # Tiny operations gain nothing from a second thread, and stall where the machine is busy with something else.
 TESTING = {**OFFLINE, "OMP_NUM_THREADS": "1"}
@@ -32,7 +34,7 @@ def shared_python(session: nox.Session) -> str:
         session.run(sys.executable, "-m", "virtualenv", "--quiet", str(SHARED))
         install = (python, "-m", "pip", "install", "--quiet", "--constraint", str(CONSTRAINTS))
         # deepspeed is built from source, in isolation; the packages are built in the environment itself.
-        session.run(*install, "hatchling", "editables", "deepspeed", *TOOLS)
+        session.run(*install, "hatchling", "editables", "deepspeed", *TOOLS, *FAST, *PEERS)
         editables = [arg for name in PACKAGES for arg in ("--editable", f"packages/{name}")]
         session.run(*install, "--no-build-isolation", *editables)
         stamp.write_text(wanted)

@@ -4,8 +4,9 @@ import sys
 from types import ModuleType
 
 import pytest
+import torch
 
-from vision_r1_ops import reference
+from vision_r1_ops import _backend, reference
 from vision_r1_ops._backend import backend
 
 
@@ -26,9 +27,28 @@ def test_numba_where_it_is_installed() -> None:
     assert backend().__name__ == "vision_r1_ops._cpu"
 
 
+class OnTheGPU:
+    is_cuda = True
+
+
+def test_wide_problems_are_the_cpus() -> None:
+    kernels = pytest.importorskip("vision_r1_ops._kernels", reason="Triton is not installed")
+    assert _backend.kernels(OnTheGPU(), 512, 3) is kernels  # type: ignore[arg-type]
+    assert _backend.kernels(OnTheGPU(), 2, 513) is None  # type: ignore[arg-type]
+    assert _backend.kernels(torch.zeros(1), 2) is None
+
+
+def test_the_cpu_where_triton_is_missing(monkeypatch: pytest.MonkeyPatch) -> None:
+    def without_triton(name: str) -> ModuleType:
+        raise ImportError(f"No module named 'triton' for {name}")
+
+    monkeypatch.setattr(importlib, "import_module", without_triton)
+    with pytest.warns(UserWarning, match=r"CUDA tensors are matched on the CPU: .*vision-r1-ops\[gpu\]"):
+        assert _backend._triton_kernels.__wrapped__() is None
+
+
 def test_importing_is_light() -> None:
-    code = (
-        "import sys, vision_r1_ops; print({'numba', 'scipy', 'vision_r1_ops.reference'} & set(sys.modules))"
-    )
+    heavy = {"numba", "scipy", "triton", "vision_r1_ops.reference"}
+    code = f"import sys, vision_r1_ops; print({heavy} & set(sys.modules))"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "set()"

@@ -1,10 +1,13 @@
-"""Which arithmetic does the work on arrays: the compiled one where Numba is installed, else the reference."""
+"""Which arithmetic does the work: kernels on a GPU; on the CPU what Numba compiles, else the reference."""
 
 from __future__ import annotations
 
 import functools
 import importlib
+import warnings
 from types import ModuleType
+
+from torch import Tensor
 
 
 @functools.cache
@@ -17,3 +20,19 @@ def backend() -> ModuleType:
         return importlib.import_module("vision_r1_ops._cpu")
     except ImportError:
         return importlib.import_module("vision_r1_ops.reference")
+
+
+def kernels(tensor: Tensor, *widths: int) -> ModuleType | None:
+    """The kernels, if they take a tensor with problems of these widths; None where the CPU does."""
+    module = _triton_kernels() if tensor.is_cuda else None
+    return module if module and max(widths, default=0) <= module.WIDEST else None
+
+
+@functools.cache
+def _triton_kernels() -> ModuleType | None:
+    try:
+        return importlib.import_module("vision_r1_ops._kernels")
+    except ImportError as error:
+        reason = f'{error}; pip install "vision-r1-ops[gpu]" brings it'
+        warnings.warn(f"CUDA tensors are matched on the CPU: {reason}", stacklevel=5)
+        return None

@@ -14,18 +14,18 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 # Areas and sums of areas of boxes with larger coordinates would overflow.
-_LARGEST = {np.dtype(np.float32): 2.0**60, np.dtype(np.float64): 2.0**500}
+LARGEST = {torch.float32: 2.0**60, torch.float64: 2.0**500}
 
 
 class Problems(NamedTuple):
-    """Checked matching problems as contiguous arrays on the CPU; integers are int64."""
+    """Matching problems of checked shapes, types and devices; their values are still to be checked."""
 
-    pred: NDArray[Any]  # (N, M, 4) float32 or float64
-    true: NDArray[Any]  # (N, K, 4) of the same dtype
-    n_pred: NDArray[np.int64]  # (N,)
-    n_true: NDArray[np.int64]  # (N,)
-    pred_labels: NDArray[np.int64]  # (N, M), zeros where none were given
-    true_labels: NDArray[np.int64]  # (N, K)
+    pred: Tensor  # (N, M, 4) float32 or float64
+    true: Tensor  # (N, K, 4) of the same dtype
+    n_pred: Tensor  # (N,)
+    n_true: Tensor  # (N,)
+    pred_labels: Tensor | None  # (N, M) int64
+    true_labels: Tensor | None  # (N, K) int64
 
 
 def check_problems(
@@ -38,7 +38,7 @@ def check_problems(
     *,
     labels_for: str | None,
 ) -> Problems:
-    """Check the arguments of a matching; `labels_for` names the option that needs labels, if one does."""
+    """Check the arguments of a matching but for values; `labels_for` names the option that needs labels."""
     if pred.ndim != 3 or pred.shape[2] != 4:
         raise ValueError(f"pred must have shape (N, M, 4), got {tuple(pred.shape)}")
     check_shape("true", true, (len(pred), None, 4), "K")
@@ -50,20 +50,30 @@ def check_problems(
     elif labels_for is not None:
         raise ValueError(f"{labels_for} needs pred_labels and true_labels")
     check_device(**named)
-
+    check_integers("n_pred", n_pred, (len(pred),))
+    check_integers("n_true", n_true, (len(pred),))
     dtype = working_dtype(pred=pred, true=true)
-    rows, columns = tuple(pred.shape[:2]), tuple(true.shape[:2])
-    problems = Problems(
-        to_numpy(pred, dtype),
-        to_numpy(true, dtype),
-        check_counts("n_pred", n_pred, rows[:1], rows[1], "rows of pred"),
-        check_counts("n_true", n_true, columns[:1], columns[1], "rows of true"),
-        _labels("pred_labels", pred_labels, rows),
-        _labels("true_labels", true_labels, columns),
+    if pred_labels is not None and true_labels is not None:
+        check_integers("pred_labels", pred_labels, pred.shape[:2])
+        check_integers("true_labels", true_labels, true.shape[:2])
+        pred_labels, true_labels = pred_labels.to(torch.int64), true_labels.to(torch.int64)
+    pred, true = pred.detach().to(dtype), true.detach().to(dtype)
+    return Problems(pred, true, n_pred, n_true, pred_labels, true_labels)
+
+
+def checked_arrays(problems: Problems) -> tuple[NDArray[Any], ...]:
+    """The problems as contiguous arrays on the CPU, integers as int64, after a look at all values."""
+    pred, true, n_pred, n_true, pred_labels, true_labels = problems
+    counts = check_counts("n_pred", n_pred, pred.shape[1], "rows of pred")
+    true_counts = check_counts("n_true", n_true, true.shape[1], "rows of true")
+    arrays = to_numpy(pred, pred.dtype), to_numpy(true, pred.dtype)
+    _check_coordinates("pred", arrays[0], counts, LARGEST[pred.dtype])
+    _check_coordinates("true", arrays[1], true_counts, LARGEST[pred.dtype])
+    labels = (
+        np.zeros(boxes.shape[:2], np.int64) if labels is None else to_numpy(labels, torch.int64)
+        for boxes, labels in zip(arrays, (pred_labels, true_labels), strict=True)
     )
-    _check_coordinates("pred", problems.pred, problems.n_pred)
-    _check_coordinates("true", problems.true, problems.n_true)
-    return problems
+    return (*arrays, counts, true_counts, *labels)
 
 
 def check_option(name: str, value: str, options: Sequence[str]) -> None:
@@ -93,18 +103,15 @@ def check_device(**named: Tensor) -> None:
             )
 
 
-def check_integers(name: str, tensor: Tensor) -> None:
-    """Integers of any width, not booleans."""
+def check_integers(name: str, tensor: Tensor, shape: Sequence[int | None]) -> None:
+    """A shape, and integers of any width, not booleans."""
+    check_shape(name, tensor, shape)
     if tensor.is_floating_point() or tensor.is_complex() or tensor.dtype == torch.bool:
         raise TypeError(f"{name} must be of integers, got {tensor.dtype}")
 
 
-def check_counts(
-    name: str, counts: Tensor, shape: tuple[int, ...], size: int | None = None, padded: str = ""
-) -> NDArray[np.int64]:
+def check_counts(name: str, counts: Tensor, size: int | None = None, padded: str = "") -> NDArray[np.int64]:
     """How much of a padded axis is valid, per problem; None where there is no such axis."""
-    check_shape(name, counts, shape)
-    check_integers(name, counts)
     values: NDArray[np.int64] = to_numpy(counts, torch.int64)
     if (values < 0).any():
         raise ValueError(f"{name} must not be negative, got {values.min()}")
@@ -128,21 +135,12 @@ def to_numpy(tensor: Tensor, dtype: torch.dtype) -> NDArray[Any]:
     return array
 
 
-def _labels(name: str, labels: Tensor | None, shape: tuple[int, ...]) -> NDArray[np.int64]:
-    if labels is None:
-        return np.zeros(shape, np.int64)
-    check_shape(name, labels, shape)
-    check_integers(name, labels)
-    return to_numpy(labels, torch.int64)
-
-
-def _check_coordinates(name: str, boxes: NDArray[Any], counts: NDArray[np.int64]) -> None:
-    limit = _LARGEST[boxes.dtype]
+def _check_coordinates(name: str, boxes: NDArray[Any], counts: NDArray[np.int64], largest: float) -> None:
     valid = np.arange(boxes.shape[1]) < counts[:, None]
-    wrong = valid[:, :, None] & ~(np.abs(boxes) <= limit)  # NaN compares false
+    wrong = valid[:, :, None] & ~(np.abs(boxes) <= largest)  # NaN compares false
     if wrong.any():
         problem, row, corner = np.argwhere(wrong)[0]
         raise ValueError(
-            f"{name} must hold finite coordinates below {limit:.3g} in magnitude, "
+            f"{name} must hold finite coordinates below {largest:.3g} in magnitude, "
             f"got {boxes[problem, row, corner]} in row {row} of problem {problem}"
         )

@@ -11,6 +11,7 @@ import torch
 from jaxtyping import Float, Num
 from torch import Tensor
 
+from vision_r1_ops._backend import kernels
 from vision_r1_ops._checks import check_device, check_option, working_dtype
 
 Overlap = Literal["iou", "giou", "diou"]
@@ -27,7 +28,8 @@ def box_iou(
         iou = I / U        giou = iou - (E - U) / E        diou = iou - d^2 / e^2
 
     A ratio whose denominator is zero counts as 0, so boxes without area give finite values. A box whose
-    corners are swapped has no area. Runs on any device and is differentiable.
+    corners are swapped has no area. Runs on any device and is differentiable; on a GPU it is one kernel where
+    no gradient is asked for.
 
     Args:
         boxes1: (..., M, 4) boxes xyxy, in any unit. float64 is computed in float64, everything else in
@@ -57,7 +59,13 @@ def box_iou(
     check_device(boxes1=boxes1, boxes2=boxes2)
     dtype = working_dtype(boxes1=boxes1, boxes2=boxes2)
 
-    a, b = boxes1.to(dtype).unsqueeze(-2), boxes2.to(dtype).unsqueeze(-3)  # (..., M, 1, 4), (..., 1, K, 4)
+    boxes1, boxes2 = boxes1.to(dtype), boxes2.to(dtype)
+    is_differentiated = torch.is_grad_enabled() and (boxes1.requires_grad or boxes2.requires_grad)
+    if not is_differentiated and (module := kernels(boxes1)):
+        values: Tensor = module.box_iou(boxes1, boxes2, kind=kind)
+        return values
+
+    a, b = boxes1.unsqueeze(-2), boxes2.unsqueeze(-3)  # (..., M, 1, 4), (..., 1, K, 4)
     low, high = torch.maximum(a[..., :2], b[..., :2]), torch.minimum(a[..., 2:], b[..., 2:])
     intersection = _area(low, high)
     union = _area(a[..., :2], a[..., 2:]) + _area(b[..., :2], b[..., 2:]) - intersection

@@ -6,20 +6,18 @@ Axes: N completions, M predicted boxes, padded.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Literal
 
-import numpy as np
 import torch
 from jaxtyping import Bool, Float, Int
-from numpy.typing import NDArray
 from torch import Tensor
 
 from vision_r1_ops._checks import (
     check_counts,
     check_device,
+    check_integers,
     check_option,
     check_shape,
-    to_numpy,
     working_dtype,
 )
 from vision_r1_ops.matching import Match
@@ -80,6 +78,7 @@ def criterion_rewards(
     *,
     denominator: Denominator = "predicted",
     label_ok: Bool[Tensor, "n m"] | None = None,
+    validate: bool = True,
 ) -> CriterionRewards:
     """Score matches: how many true boxes were found, and how good the predictions are.
 
@@ -95,7 +94,7 @@ def criterion_rewards(
     | none | some | 0, 0 |
     | some | none | 0, 0 |
 
-    Computed on the CPU; sums are in float64, in the order of the predictions.
+    Thresholds are compared in the precision of the IoU; sums are in float64, in the order of the predictions.
 
     Args:
         match: of `match_boxes`.
@@ -105,6 +104,7 @@ def criterion_rewards(
         denominator: n of the precision, which the paper leaves open. "predicted": all predictions, so each
             box too many lowers it. "matched": the matched ones, so boxes too many are free.
         label_ok: (N, M) booleans, false where a matched pair has different labels and must count 0.
+        validate: raise if a count exceeds its padding, for which a CUDA call waits for the device.
 
     Returns:
         The rewards in the dtype of `match.iou`, on its device.
@@ -133,30 +133,28 @@ def criterion_rewards(
             raise TypeError(f"label_ok must be of booleans, got {label_ok.dtype}")
         named["label_ok"] = label_ok
     check_device(**named)
+    check_integers("n_pred", n_pred, shape[:1])
+    check_integers("n_true", n_true, shape[:1])
+    if validate:
+        check_counts("n_pred", n_pred, shape[1], "rows of the match")
+        check_counts("n_true", n_true)
 
-    predicted = check_counts("n_pred", n_pred, shape[:1], shape[1], "rows of the match")
-    there = check_counts("n_true", n_true, shape[:1])
-    iou = to_numpy(match.iou, working_dtype(iou=match.iou))
-    matched = to_numpy(match.index, torch.int64) >= 0
-    matched &= np.arange(shape[1]) < predicted[:, None]
-
-    # a threshold in float64 would miss an IoU of 0.9 in float32
-    xi0, xi1, xi2 = np.array([thresholds.xi0, thresholds.xi1, thresholds.xi2], iou.dtype)
-    counting = matched & (iou >= xi0)
+    iou = match.iou.detach().to(working_dtype(iou=match.iou))
+    matched = (match.index >= 0) & (torch.arange(shape[1], device=iou.device) < n_pred[:, None])
+    counting = matched & (iou >= thresholds.xi0)
     if label_ok is not None:
-        counting &= to_numpy(label_ok, torch.bool)
-    worth = np.where(counting, _refine(iou, xi1, xi2), 0).astype(np.float64)
-    total = np.add.accumulate(worth, axis=1)[:, -1] if shape[1] else np.zeros(shape[0])
-    divisor = predicted if denominator == "predicted" else matched.sum(axis=1)
-    found = (counting.sum(axis=1) / np.maximum(there, 1)).astype(iou.dtype)
+        counting &= label_ok
+    worth = torch.where(counting, _refine(iou, thresholds), 0).double()
+    # one after the other, as the fused path adds them, from 0
+    total = torch.nn.functional.pad(worth, (1, 0)).cumsum(dim=1)[:, -1]
+    divisor = n_pred if denominator == "predicted" else matched.sum(dim=1)
+    found = (counting.sum(dim=1).double() / n_true.clamp(min=1)).to(iou.dtype)
 
-    full, some = (predicted == 0) & (there == 0), (predicted > 0) & (there > 0)
-    recall = np.where(some, _refine(found, xi1, xi2), full).astype(iou.dtype)
-    precision = np.where(some, total / np.maximum(divisor, 1), full).astype(iou.dtype)
-    device = match.iou.device
-    return CriterionRewards(torch.from_numpy(recall).to(device), torch.from_numpy(precision).to(device))
+    full, some = (n_pred == 0) & (n_true == 0), (n_pred > 0) & (n_true > 0)
+    recall = torch.where(some, _refine(found, thresholds), full.to(iou.dtype))
+    precision = torch.where(some, (total / divisor.clamp(min=1)).to(iou.dtype), full.to(iou.dtype))
+    return CriterionRewards(recall, precision)
 
 
-def _refine(x: NDArray[Any], xi1: Any, xi2: Any) -> NDArray[Any]:
-    one, zero = x.dtype.type(1), x.dtype.type(0)
-    return np.where(x >= xi2, one, np.where(x < xi1, zero, x))
+def _refine(x: Tensor, thresholds: Thresholds) -> Tensor:
+    return torch.where(x >= thresholds.xi2, 1, torch.where(x < thresholds.xi1, 0, x))

@@ -12,8 +12,8 @@ import torch
 from jaxtyping import Float, Int, Num
 from torch import Tensor
 
-from vision_r1_ops._backend import backend
-from vision_r1_ops._checks import check_option, check_problems
+from vision_r1_ops._backend import backend, kernels
+from vision_r1_ops._checks import LARGEST, check_option, check_problems, checked_arrays
 
 Cost = Literal["box", "released", "box_label"]
 COSTS = ("box", "released", "box_label")
@@ -43,6 +43,7 @@ def match_boxes(
     pred_labels: Int[Tensor, "n m"] | None = None,
     true_labels: Int[Tensor, "n k"] | None = None,
     cost: Cost = "box",
+    validate: bool = True,
 ) -> Match:
     """Pair predictions with true boxes one to one at the least total cost.
 
@@ -57,7 +58,8 @@ def match_boxes(
     of all pairs is 0. A label that differs costs as much as an IoU of 1 is worth, so among boxes that overlap
     the one with the right label wins.
 
-    Assignments are computed on the CPU, with SciPy's choice on ties, and without a tensor of all costs.
+    Ties fall as SciPy's do. CUDA tensors of up to 512 boxes a side are matched where they are, without a
+    tensor of all costs; wider ones on the CPU.
 
     Args:
         pred: (N, M, 4) boxes xyxy. float64 is computed in float64, everything else in float32.
@@ -67,6 +69,8 @@ def match_boxes(
         pred_labels: (N, M) integers; the costs released and box_label need them.
         true_labels: (N, K) integers.
         cost: "box", "box_label" or "released".
+        validate: raise if values are invalid, for which a CUDA call waits for the device. If False it does
+            not wait, and an invalid problem gets no pairs. Values on the CPU are always checked.
 
     Returns:
         The match, on the device of `pred`.
@@ -95,5 +99,12 @@ def match_boxes(
         true_labels,
         labels_for=None if cost == "box" else f"cost {cost!r}",
     )
-    index, iou, giou = backend().match_boxes(*problems, cost=cost)
-    return Match(*(torch.from_numpy(array).to(pred.device) for array in (index, iou, giou)))
+    if module := kernels(pred, pred.shape[1], true.shape[1]):
+        *_, index, iou, giou, steps = module.localization_rewards(
+            *problems, None, cost=cost, largest=LARGEST[problems.pred.dtype]
+        )
+        if validate and (steps == module.INVALID).any():
+            checked_arrays(problems)  # raises, and says where
+        return Match(index, iou, giou)
+    arrays = backend().match_boxes(*checked_arrays(problems), cost=cost)
+    return Match(*(torch.from_numpy(array).to(pred.device) for array in arrays))

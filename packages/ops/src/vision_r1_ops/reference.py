@@ -34,13 +34,19 @@ def box_iou(boxes1: Array, boxes2: Array, *, kind: str = "iou") -> Array:
 
 
 def linear_sum_assignment(
-    cost: Array, n_rows: Array, n_cols: Array, *, maximize: bool = False
-) -> tuple[Array, Array]:
-    """The column (N, rows) of each row of costs (N, rows, columns), and (N,) whether a problem is invalid."""
+    cost: Array, n_rows: Array, n_cols: Array, *, maximize: bool = False, duals: bool = False
+) -> tuple[Array, Array, tuple[Array, Array] | None]:
+    """The column (N, rows) of each row of costs (N, rows, columns), (N,) whether a problem is invalid, duals.
+
+    The duals of rows (N, rows) and of columns (N, columns) are float64; NaN where a problem has no
+    assignment, 0 in the padding; None if not asked for.
+    """
     index = np.full(cost.shape[:2], -1, np.int64)
     invalid = np.zeros(len(cost), np.bool_)
+    row_duals, column_duals = np.zeros(cost.shape[:2]), np.zeros((len(cost), cost.shape[2]))
     for b, (n, m) in enumerate(zip(n_rows, n_cols, strict=True)):
         valid = cost[b, :n, :m]
+        row_duals[b, :n] = column_duals[b, :m] = np.nan
         invalid[b] = (np.isnan(valid) | (valid == (np.inf if maximize else -np.inf))).any()
         if not invalid[b]:
             try:
@@ -48,7 +54,38 @@ def linear_sum_assignment(
             except ValueError:  # infeasible
                 continue
             index[b, rows] = columns
-    return index, invalid
+            if duals:
+                row_duals[b, :n], column_duals[b, :m] = _duals(valid, rows, columns, maximize)
+    return index, invalid, (row_duals, column_duals) if duals else None
+
+
+def _duals(cost: Array, rows: Array, columns: Array, maximize: bool) -> tuple[Array, Array]:
+    """Duals (n,) and (m,) that prove an assignment of costs (n, m) to be best.
+
+    Row i has column m(i). The duals of columns are lengths of shortest paths,
+
+        v_j = min(0, min_i(cost_ij - cost_i,m(i) + v_m(i))),  0 where column j has no row,
+
+    and those of rows are u_i = cost_i,m(i) - v_m(i). To maximise, costs and duals change sign.
+
+    Source: Ahuja, Magnanti and Orlin, "Network Flows", 1993, chapter 9: potentials are shortest paths in the
+    residual network of an optimal flow.
+    """
+    if len(rows) < len(cost):  # the side with the shorter axis is the one that is assigned in full
+        column_duals, row_duals = _duals(cost.T, columns, rows, maximize)
+        return row_duals, column_duals
+    sign = -1.0 if maximize else 1.0
+    paid = sign * cost[rows, columns].astype(np.float64)
+    detour = sign * cost[np.ix_(rows, columns)].astype(np.float64) - paid[:, None]  # 0 on the diagonal
+    v = np.zeros(len(rows))
+    for _ in rows:  # no shortest path is longer; rounding could make the loop go on
+        shorter = (detour + v[:, None]).min(axis=0)
+        if (shorter == v).all():
+            break
+        v = shorter
+    row_duals, column_duals = np.zeros(cost.shape[0]), np.zeros(cost.shape[1])
+    row_duals[rows], column_duals[columns] = sign * (paid - v), sign * v
+    return row_duals, column_duals
 
 
 def match_boxes(
