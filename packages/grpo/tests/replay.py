@@ -13,7 +13,7 @@ import torch
 
 from vision_r1_data import Frame, Objects, Sample, get_dialect, read_coco
 from vision_r1_data.scenes import SIZE, write_scenes
-from vision_r1_grpo import GRPOConfig, GRPOTrainer, Policy, VisionReward
+from vision_r1_grpo import GRPOConfig, GRPOTrainer, Policy, Refinement, VisionReward
 from vision_r1_grpo.config import LossConfig, OptimizerConfig, SamplingConfig
 from vision_r1_grpo.policy import Prompt
 from vision_r1_grpo.rollout import Rollout, Sampling
@@ -78,7 +78,10 @@ def make_trainer(folder: Path, policy: Policy, steps: int, resume: bool = False,
         **settings,
     )
     folder.mkdir(exist_ok=True)
-    reward = VisionReward.from_preset("strict", dialect="qwen2_5_vl")
+    # Half of the matched boxes are exact, so the second stage begins after two steps.
+    rows = ((0.5, 0.5, 0.75), (0.75, 0.75, 0.9))
+    refinement = Refinement(thresholds=rows, kind="adaptive", level=0.4, window=2)
+    reward = VisionReward.from_preset("strict", dialect="qwen2_5_vl", refinement=refinement)
     sampler = ReplaySampler(policy, samples)
     return GRPOTrainer(config, policy, reward, samples, folder=folder, sampler=sampler, resume=resume)
 

@@ -3,6 +3,7 @@ import json
 import pytest
 
 from vision_r1_grpo.checkpoint import RunState, export_model, has_checkpoint, load_checkpoint, save_checkpoint
+from vision_r1_grpo.rewards import RefinementState
 
 
 class FileEngine:
@@ -29,8 +30,8 @@ def kept(folder):
 
 def test_the_latest_state_comes_back(tmp_path):
     for step in (1, 2):
-        save_checkpoint(FileEngine(), tmp_path, RunState(step, step / 4), keep=2)
-    assert load_checkpoint(FileEngine(), tmp_path) == RunState(2, 0.5)
+        save_checkpoint(FileEngine(), tmp_path, RunState(step, step / 4, RefinementState(1, step)), keep=2)
+    assert load_checkpoint(FileEngine(), tmp_path) == RunState(2, 0.5, RefinementState(1, 2))
 
 
 @pytest.mark.parametrize(("keep", "names"), [(1, ["step_000011"]), (2, ["step_000010", "step_000011"])])

@@ -50,6 +50,8 @@ def test_an_unknown_key_in_yaml_gives_the_nearest_one(tmp_path):
         ("loss.scale_advantages=perhaps", "loss.scale_advantages"),
         ("reward.weights.format=much", "reward.weights.format"),
         ("reward.preset=lenient", "reward.preset"),
+        ("reward.refinement.kind=cosin", "'staged', 'linear', 'cosine', 'adaptive'"),
+        ("reward.options=matched", "reward.options"),
         ("loss.reduction=sum", "loss.reduction"),
         ("prompts_per_step.x=1", "prompts_per_step"),
         ("optimizer.betas=0.9", "optimizer.betas"),
@@ -78,6 +80,7 @@ def test_a_wrong_type_names_its_key(override, key):
         ("max_steps=0", "max_steps must be at least 1, got 0"),
         ("max_minutes=0", "max_minutes must be above 0, got 0.0"),
         ("reward.refinement.begins=[0.5]", "refinement.begins must rise from 0"),
+        ("reward.options.weights=1", "reward.options must be an option of the preset, got weights"),
         ("nothing", "override 'nothing' is not of the form key=value"),
     ],
 )
@@ -120,7 +123,7 @@ def test_an_empty_recipe_is_the_defaults(tmp_path):
 def test_what_is_saved_is_what_is_loaded(tmp_path):
     config = GRPOConfig(
         SamplingConfig(4, 0.7, 99),
-        RewardConfig("paper", {"recall": 2.0}, Refinement.staged(0.25)),
+        RewardConfig("paper", {"recall": 2.0}, Refinement.staged(0.25), {"denominator": "matched"}),
         LossConfig("constant", False, 0.2),
         OptimizerConfig(3e-5, 10, 0.1, (0.8, 0.95)),
         max_minutes=1.5,

@@ -57,3 +57,12 @@ def test_the_bar_shows_the_newest_rewards_on_stderr(capfd):
     assert out == ""
     assert "50%" in err
     assert "step 2  reward 1.50  boxes 2.00  mAP 0.30  format 0.75" in err
+
+
+def test_a_new_stage_is_said_once(capfd):
+    with LiveProgress(visible=True) as live:
+        for step, stage in enumerate((1, 1, 2, 2), start=5):
+            live.show(step / 10, {"step": step, "stage": stage, "xi0": 0.75, "xi1": 0.75, "xi2": 0.9})
+    _, err = capfd.readouterr()
+    assert err.count("begins") == 1
+    assert "step 7: stage 2 begins, xi0 0.75, xi1 0.75, xi2 0.9" in err

@@ -68,6 +68,17 @@ def test_the_learning_rate_warms_up_and_gradients_flow(four_steps):
     assert logged[1]["learning_rate"] == pytest.approx(1e-3)
 
 
+def test_an_adaptive_refinement_goes_on_once_its_stage_is_learnt(four_steps):
+    folder, _ = four_steps
+    logged = rows(folder)
+    assert [row["stage"] for row in logged] == [0, 0, 1, 1]
+    assert [(row["xi0"], row["xi1"], row["xi2"]) for row in logged] == [(0.5, 0.5, 0.75)] * 2 + [
+        (0.75, 0.75, 0.9)
+    ] * 2
+    assert all(0.4 <= row["xi2_share"] <= 0.6 for row in logged)
+    assert all(row["xi2_share"] == pytest.approx(row["saturated"] / row["matched"]) for row in logged)
+
+
 def test_the_learning_curve_begins_before_the_first_step(start, tmp_path):
     trainer = make_trainer(tmp_path / "run", Policy.from_pretrained(start), 4, eval_every=2)
     values = iter([0.25, float("nan"), 0.75])
@@ -133,7 +144,7 @@ def test_two_ranks_give_what_one_gives(start, four_steps, tmp_path, stage):
     done = subprocess.run(command, capture_output=True, text=True, timeout=120, check=False)
     assert done.returncode == 0, done.stderr[-3000:]
     for mine, theirs in zip(rows(tmp_path / "run"), rows(folder), strict=True):
-        for key in ("reward", "boxes", "tokens", "informative_groups", "loss"):
+        for key in ("reward", "boxes", "xi2_share", "stage", "tokens", "informative_groups", "loss"):
             assert mine[key] == pytest.approx(theirs[key], rel=1e-4, abs=1e-6), key
     got = torch.load(tmp_path / "run" / "weights.pt")
     for name, value in expected.items():

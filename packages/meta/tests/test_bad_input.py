@@ -103,6 +103,16 @@ def test_bad_boxes_can_be_skipped(command, data, tmp_path):
         pytest.param(
             ["training.reward.weights.recall=2"], "has no part 'recall'; its parts are", id="unknown part"
         ),
+        pytest.param(
+            ["training.reward.options.adaptive=true"],
+            "'strict' has no option 'adaptive'",
+            id="unknown option",
+        ),
+        pytest.param(
+            ["training.reward.preset=released", "training.reward.refinement.kind=staged"],
+            "'released' has its own thresholds",
+            id="a refinement of released",
+        ),
         pytest.param(["model.dtype=float8"], "model.dtype", id="unknown type"),
         pytest.param(["--config", "none.yaml"], "none.yaml: there is no such file", id="no recipe"),
     ],

@@ -3,24 +3,27 @@
 from __future__ import annotations
 
 import shutil
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
 from vision_r1_grpo.engine import Engine
 from vision_r1_grpo.policy import Policy
+from vision_r1_grpo.rewards import RefinementState
 
 
 @dataclass(frozen=True)
 class RunState:
-    """How far a run is. Data order and sampling follow from the seed and the step, so nothing else is needed.
+    """How far a run is; the order of the data and the sampling follow from the seed and the step.
 
     Args:
         step: optimiser steps done.
         minutes: minutes spent on them, evaluation left out.
+        refinement: how far an adaptive refinement has come.
     """
 
     step: int = 0
     minutes: float = 0.0
+    refinement: RefinementState = field(default_factory=RefinementState)
 
 
 def save_checkpoint(engine: Engine, folder: Path, state: RunState, keep: int) -> None:
@@ -42,7 +45,8 @@ def has_checkpoint(folder: Path) -> bool:
 
 def load_checkpoint(engine: Engine, folder: Path) -> RunState:
     """Load the latest checkpoint into the engine and return its state."""
-    return RunState(**engine.load(folder))
+    saved = engine.load(folder)
+    return RunState(**saved | {"refinement": RefinementState(**saved["refinement"])})
 
 
 def export_model(policy: Policy, folder: Path) -> None:

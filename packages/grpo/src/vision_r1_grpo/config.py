@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any, Literal, TypeVar
 
@@ -48,13 +48,20 @@ class RewardConfig:
 
     Args:
         preset: a preset of `VisionReward.from_preset`.
-        weights: part name -> weight in the total; parts left out weigh what the preset says.
-        refinement: progress of the run -> thresholds of the criterion.
+        weights: part name -> weight in the total; parts left out weigh what the preset says, and a part of
+            weight 0 is only logged.
+        refinement: progress of the run -> thresholds of the criterion; by default the preset's own.
+        options: of the preset, such as `denominator` of paper and `adaptive` of released.
     """
 
-    preset: Literal["strict", "paper"] = "strict"
+    preset: Literal["strict", "paper", "released"] = "strict"
     weights: dict[str, float] = field(default_factory=dict)
-    refinement: Refinement = field(default_factory=Refinement)
+    refinement: Refinement | None = None
+    options: dict[str, Any] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        for name in ("name", "dialect", "refinement", "weights"):
+            _require(name not in self.options, "reward.options", name, "an option of the preset")
 
 
 @dataclass(frozen=True)
@@ -163,15 +170,14 @@ def load_config(schema: type[T], file: Path | None, overrides: Sequence[str] = (
         Traceback (most recent call last):
         vision_r1_grpo.config.ConfigError: there is no setting 'groupsize'; did you mean 'group_size'?
     """
-    structure = OmegaConf.structured(schema)
     layers = [] if file is None else [(str(file), _read(file))]
     layers += [(f"override {override!r}", _parse(override)) for override in overrides]
-    merged: Any = structure
+    merged: Any = OmegaConf.structured(schema)
     for source, content in layers:
         try:
             merged = OmegaConf.merge(merged, content)
         except ConfigKeyError as error:
-            raise ConfigError(_unknown_key(structure, str(error.full_key))) from None
+            raise ConfigError(_unknown_key(error.object_type, str(error.full_key))) from None
         except OmegaConfBaseException as error:
             raise ConfigError(f"{error.full_key or source}: {str(error).splitlines()[0]}") from None
     try:
@@ -213,9 +219,9 @@ def _parse(override: str) -> DictConfig:
         raise wrong from error
 
 
-def _unknown_key(structure: DictConfig, key: str) -> str:
+def _unknown_key(section: Any, key: str) -> str:
     *parents, name = key.split(".")
-    known = [str(k) for k in (OmegaConf.select(structure, ".".join(parents)) if parents else structure)]
+    known = [setting.name for setting in fields(section)]
     close = difflib.get_close_matches(name, known, n=1)
     hint = f"did you mean {'.'.join([*parents, close[0]])!r}?" if close else f"there are {', '.join(known)}"
     return f"there is no setting {key!r}; {hint}"

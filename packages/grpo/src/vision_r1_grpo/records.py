@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
@@ -57,7 +58,13 @@ class LiveProgress:
         self._live.stop()
 
     def show(self, progress: float, row: Mapping[str, Any]) -> None:
-        """Move the bar to `progress` in [0, 1], with the row's step, rewards and last evaluation."""
+        """Move the bar to `progress` in [0, 1], with the row's step, rewards and last evaluation.
+
+        A line above the bar says when the thresholds have gone on to the next stage.
+        """
+        if row.get("stage", 0) > self._newest.get("stage", math.inf):
+            thresholds = ", ".join(f"{name} {row[name]:.3g}" for name in ("xi0", "xi1", "xi2"))
+            self._live.console.print(f"step {row['step']}: stage {row['stage']} begins, {thresholds}")
         self._newest |= row
         parts = {key: key.removeprefix("reward/") for key in row if key.startswith("reward/")}
         shown = [

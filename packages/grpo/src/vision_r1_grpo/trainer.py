@@ -11,7 +11,7 @@ import random
 import signal
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
 from types import FrameType
@@ -32,6 +32,7 @@ from vision_r1_grpo.records import JsonLines, LiveProgress
 from vision_r1_grpo.rewards import RewardBatch, Target, VisionReward
 from vision_r1_grpo.rollout import Rollout, Sampler, Sampling
 from vision_r1_grpo.rollout.transformers import TransformersSampler
+from vision_r1_ops import Thresholds
 
 Evaluation = Callable[[], Mapping[str, float]]
 
@@ -122,7 +123,7 @@ class GRPOTrainer:
                 targets = [
                     Target.of(s, p.frame) for s, p in zip(samples, prompts, strict=True) for _ in range(g)
                 ]
-                scored = self.reward(rollout.texts, targets, progress=self.progress)
+                scored = self.reward(rollout.texts, targets, thresholds=self.thresholds)
                 advantages, informative = group_advantages(
                     scored.total.view(-1, g), scale=config.loss.scale_advantages
                 )
@@ -130,7 +131,7 @@ class GRPOTrainer:
 
                 seconds = {"rollout": sampled - start, "update": time.monotonic() - sampled}
                 row = self._row(rollout, scored, informative, loss, grad_norm, seconds)
-                self._advance(sum(seconds.values()))
+                self._advance(sum(seconds.values()), row["xi2_share"])
                 if self._evaluation_is_due():
                     row |= self._evaluate()
                 self._log(row)
@@ -164,6 +165,11 @@ class GRPOTrainer:
         steps = self.state.step / max_steps if max_steps else 0.0
         minutes = self.state.minutes / max_minutes if max_minutes else 0.0
         return min(max(steps, minutes), 1.0)
+
+    @property
+    def thresholds(self) -> Thresholds:
+        """Those of the present step."""
+        return self.reward.refinement(self.progress, self.state.refinement)
 
     def _update(
         self, prompts: list[Prompt], rollout: Rollout, advantages: Tensor, informative: Tensor
@@ -224,10 +230,11 @@ class GRPOTrainer:
         warm = min(1.0, (self.state.step + 1) / optimizer.warmup_steps) if optimizer.warmup_steps else 1.0
         return optimizer.learning_rate * warm * (1 - (1 - optimizer.decay) * self.progress)
 
-    def _advance(self, seconds: float) -> None:
-        """Count the step; ranks agree on the time, because schedules follow it."""
+    def _advance(self, seconds: float, xi2_share: float) -> None:
+        """Count the step; ranks agree on the time and the share, because schedules follow them."""
         mean = self.engine.sum(torch.tensor([seconds], dtype=torch.float64)).item() / self.engine.world_size
-        self.state = replace(self.state, step=self.state.step + 1, minutes=self.state.minutes + mean / 60)
+        refinement = self.reward.refinement.advance(self.state.refinement, xi2_share)
+        self.state = RunState(self.state.step + 1, self.state.minutes + mean / 60, refinement)
 
     def _row(
         self,
@@ -243,6 +250,8 @@ class GRPOTrainer:
             "reward": scored.total.mean().item(),
             **{f"reward/{name}": part.mean().item() for name, part in scored.parts.items()},
             "boxes": sum(map(len, scored.answers)) / len(scored.answers),
+            "matched": scored.matched.double().mean().item(),
+            "saturated": scored.saturated.double().mean().item(),
             "tokens": rollout.mask.sum(dim=1).float().mean().item(),
             "truncated": rollout.truncated.float().mean().item(),
             "informative_groups": informative.float().mean().item(),
@@ -250,12 +259,15 @@ class GRPOTrainer:
         means = (
             self.engine.sum(torch.tensor(list(local.values()), dtype=torch.float64)) / self.engine.world_size
         )
-        thresholds = self.reward.refinement(self.progress)
+        mean = dict(zip(local, means.tolist(), strict=True))
+        thresholds = self.thresholds
         return {
             "step": self.state.step + 1,
             "minutes": self.state.minutes + sum(seconds.values()) / 60,
             "progress": self.progress,
-            **dict(zip(local, means.tolist(), strict=True)),
+            **mean,
+            "xi2_share": mean["saturated"] / (mean["matched"] or 1.0),
+            "stage": self.reward.refinement.stage(self.progress, self.state.refinement),
             "xi0": thresholds.xi0,
             "xi1": thresholds.xi1,
             "xi2": thresholds.xi2,

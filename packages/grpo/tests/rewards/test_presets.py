@@ -34,10 +34,13 @@ WHOLE = ((0, 0, 100, 100), "cat")
         pytest.param([CAT], answer(CAT), (1, 1), id="right"),
     ],
 )
-@pytest.mark.parametrize("preset", ["strict", "paper"])
-def test_truth_table(preset, truth, completion, parts):
+@pytest.mark.parametrize(
+    ("preset", "options"), [("strict", {}), ("paper", {}), ("paper", {"denominator": "matched"})]
+)
+def test_truth_table(preset, options, truth, completion, parts):
+    """That of released is in test_released.py."""
     form, content = parts
-    scored = score(preset, [completion], target(*truth))
+    scored = score(preset, [completion], target(*truth), **options)
     assert scored.parts.pop("format").tolist() == [form]
     assert [part.tolist() for part in scored.parts.values()] == [[content]] * len(scored.parts)
 
@@ -68,6 +71,13 @@ def test_paper_on_several_boxes():
     late = score("paper", [answer(*predicted)], target(*truth), refinement=SECOND_STAGE)
     assert late.parts["recall"].item() == 0.0  # 2 / 4 is below xi1 = .75
     assert late.parts["precision"].item() == pytest.approx(2 / 5)
+
+
+@pytest.mark.parametrize(("denominator", "precision"), [("predicted", 1 / 21), ("matched", 1.0)])
+def test_paper_charges_for_junk_where_m_counts_every_prediction(denominator, precision):
+    scored = score("paper", [answer(CAT, *JUNK, *JUNK[:2])], target(CAT), denominator=denominator)
+    assert scored.parts["precision"].item() == pytest.approx(precision)
+    assert scored.parts["recall"].item() == 1
 
 
 def test_paper_scores_boxes_whatever_their_labels():

@@ -1,18 +1,23 @@
 import random
+import re
 import sys
 from pathlib import Path
 
 import pytest
 import torch
+from hypothesis import given
+from hypothesis import strategies as st
 
 from vision_r1_data import Frame, Objects, Sample, get_dialect
 from vision_r1_grpo import Refinement, Target, VisionReward
+from vision_r1_ops import Thresholds
 
 sys.path.insert(0, str(Path(__file__).parent))
 from reward_cases import answer, score, target
 
 CAT, DOG = ((0, 0, 40, 40), "cat"), ((50, 50, 90, 90), "dog")
-PRESETS = pytest.mark.parametrize("preset", ["strict", "paper"])
+PRESETS = pytest.mark.parametrize("preset", ["strict", "paper", "released"])
+ADAPTIVE = {"released": {"adaptive": True}}
 
 
 def random_cases(count):
@@ -70,6 +75,7 @@ def test_labels_that_only_one_side_knows(preset):
     assert scored.answers[0].labels == ("zebra",)
     assert scored.parts["format"].item() == 1
     assert scored.total.item() == (1 if preset == "strict" else 3)
+    assert scored.matched.tolist() == [1]
 
 
 def test_total_is_the_weighted_sum_of_the_parts():
@@ -77,14 +83,26 @@ def test_total_is_the_weighted_sum_of_the_parts():
     assert scored.total.item() == pytest.approx(1 + 2 * scored.parts["f_measure"].item())
 
 
-def test_weights_replace_those_of_the_preset():
-    scored = score("paper", [answer(CAT)], target(CAT), weights={"format": 0.0, "recall": 5.0})
-    assert scored.total.item() == 6
-    assert {name: part.item() for name, part in scored.parts.items()} == {
-        "format": 1.0,
-        "recall": 1.0,
-        "precision": 1.0,
-    }
+@PRESETS
+@given(st.data())
+def test_a_part_of_any_preset_can_weigh_anything_and_is_there_all_the_same(preset, data):
+    completions, targets = random_cases(8)
+    plain = score(preset, completions, targets)
+    weights = data.draw(st.fixed_dictionaries({}, optional={name: st.floats(-3, 3) for name in plain.parts}))
+    scored = score(preset, completions, targets, weights=weights)
+    assert all(torch.equal(part, scored.parts[name]) for name, part in plain.parts.items())
+    expected = plain.total + sum(
+        (weight - (2 if name == "f_measure" else 1)) * plain.parts[name] for name, weight in weights.items()
+    )
+    torch.testing.assert_close(scored.total, expected)
+
+
+@PRESETS
+def test_a_weight_of_zero_drops_a_part_from_the_total_only(preset):
+    whole = score(preset, [answer(CAT)], target(CAT))
+    scored = score(preset, [answer(CAT)], target(CAT), weights={"format": 0.0})
+    assert scored.total.item() == whole.total.item() - 1
+    assert scored.parts["format"].item() == 1
 
 
 def test_unknown_names_are_said():
@@ -92,8 +110,34 @@ def test_unknown_names_are_said():
         VisionReward.from_preset("lenient", "qwen2_5_vl")
     with pytest.raises(ValueError, match="unknown dialect 'morse'; known are qwen2_5_vl"):
         VisionReward.from_preset("strict", "morse")
-    with pytest.raises(ValueError, match=r"'strict' has no part 'recall'; its parts are format, f_measure"):
-        VisionReward.from_preset("strict", "qwen2_5_vl", weights={"recall": 2.0})
+
+
+@pytest.mark.parametrize(
+    ("preset", "settings", "message"),
+    [
+        (
+            "papers",
+            {},
+            "unknown reward preset 'papers'; known are strict, paper, released; did you mean 'paper'?",
+        ),
+        (
+            "strict",
+            {"weights": {"recall": 2.0}},
+            "'strict' has no part 'recall'; its parts are format, f_measure",
+        ),
+        ("strict", {"adaptive": True}, "'strict' has no option 'adaptive'; its options are none"),
+        ("paper", {"denominators": "matched"}, "its options are denominator; did you mean 'denominator'?"),
+        ("paper", {"denominator": "match"}, "predicted, matched; did you mean 'matched'?, got 'match'"),
+        ("paper", {"denominator": True}, "option denominator must be one of predicted, matched, got True"),
+        ("released", {"adaptive": "yes"}, "option adaptive must be true or false, got 'yes'"),
+        ("paper", {"weights": {"format": float("nan")}}, "weight of part 'format' must be finite, got nan"),
+        ("released", {"refinement": Refinement()}, "'released' has its own thresholds; leave refinement out"),
+    ],
+)
+def test_what_a_preset_does_not_have_is_said_in_one_line(preset, settings, message):
+    with pytest.raises(ValueError, match=re.escape(message)) as caught:
+        VisionReward.from_preset(preset, "qwen2_5_vl", **settings)
+    assert "\n" not in str(caught.value)
 
 
 def test_every_completion_needs_its_target():
@@ -124,6 +168,26 @@ def test_thresholds_follow_the_progress():
     late = score("strict", loose, target(CAT), progress=0.5, refinement=refinement)
     assert early.parts["f_measure"].item() == pytest.approx(0.65)
     assert late.parts["f_measure"].item() == 0
+
+
+def test_thresholds_can_be_given_in_place_of_progress():
+    loose = [answer(((0, 0, 40, 26), "cat"))]  # IoU .65
+    reward = VisionReward.from_preset("strict", "qwen2_5_vl")
+    tight = reward(loose, [target(CAT)], thresholds=Thresholds(0.75, 0.75, 0.9))
+    assert tight.parts["f_measure"].item() == 0
+    for both in ({}, {"progress": 0.0, "thresholds": Thresholds(0.5, 0.5, 0.75)}):
+        with pytest.raises(ValueError, match="give either progress or thresholds"):
+            reward(loose, [target(CAT)], **both)
+
+
+@PRESETS
+def test_saturated_pairs_are_those_at_or_above_xi2(preset):
+    """Two exact boxes, one at IoU .7, and one too many."""
+    third = ((0, 50, 40, 90), "bird")
+    answers = [answer(CAT, DOG, ((0, 50, 40, 78), "bird"), ((95, 0, 99, 4), "cat")), "no", answer(CAT)]
+    scored = score(preset, answers, target(CAT, DOG, third), progress=0.0, **ADAPTIVE.get(preset, {}))
+    assert scored.matched.tolist() == [3, 0, 1]
+    assert scored.saturated.tolist() == [2, 0, 1]
 
 
 def test_crowds_are_no_targets():

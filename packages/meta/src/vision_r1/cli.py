@@ -14,7 +14,9 @@ _INTERRUPTED = 130
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run a subcommand; the exit code is 0 for success, 2 for bad input, 130 when interrupted."""
+    """Run a subcommand; the exit code is 0 for success, 1 for an audit that finds a hole, 2 for bad input,
+    130 when interrupted.
+    """
     arguments = _parser().parse_args(argv)
     for future in (DeprecationWarning, FutureWarning):  # for the authors of libraries, not for who runs them
         warnings.simplefilter("ignore", future)
@@ -34,14 +36,13 @@ def _run(arguments: argparse.Namespace) -> int:
 
     logging.disable_progress_bar()
     try:
-        finished = _COMMANDS[arguments.command](arguments)
+        return _COMMANDS[arguments.command](arguments)
     except (DataError, ConfigError) as error:
         print(f"vision-r1: {error}", file=sys.stderr)
         return 2
-    return 0 if finished else _INTERRUPTED
 
 
-def _quickstart(arguments: argparse.Namespace) -> bool:
+def _quickstart(arguments: argparse.Namespace) -> int:
     import torch
 
     from vision_r1.folder import CONFIG, claim_folder, load_run
@@ -65,10 +66,10 @@ def _quickstart(arguments: argparse.Namespace) -> bool:
         claim_folder(out, force=arguments.force)
         save_config(config, out / CONFIG)
     draw_scenes(out, config.training.seed)
-    return run(config, out, resume=True)
+    return _exit_code(run(config, out, resume=True))
 
 
-def _train(arguments: argparse.Namespace) -> bool:
+def _train(arguments: argparse.Namespace) -> int:
     from vision_r1.config import RunConfig
     from vision_r1.folder import load_run
     from vision_r1.run import run
@@ -78,12 +79,33 @@ def _train(arguments: argparse.Namespace) -> bool:
     if arguments.resume and arguments.config is not None:
         raise ConfigError("a resumed run has its own config; leave out --config")
     if arguments.resume:
-        return run(load_run(out, arguments.overrides), out, resume=True)
+        return _exit_code(run(load_run(out, arguments.overrides), out, resume=True))
     config = load_config(RunConfig, arguments.config, arguments.overrides)
-    return run(config, out, force=arguments.force)
+    return _exit_code(run(config, out, force=arguments.force))
 
 
-_COMMANDS = {"quickstart": _quickstart, "train": _train}
+def _exit_code(finished: bool) -> int:
+    return 0 if finished else _INTERRUPTED
+
+
+def _audit(arguments: argparse.Namespace) -> int:
+    from vision_r1.audit import run_audit
+
+    holes = run_audit(
+        arguments.reward,
+        arguments.dialect,
+        scenes=arguments.scenes,
+        seed=arguments.seed,
+        resize=not arguments.no_resize,
+        signature=arguments.signature,
+        chat=arguments.chat,
+        html=arguments.html,
+        json=arguments.json,
+    )
+    return 1 if holes else 0
+
+
+_COMMANDS = {"quickstart": _quickstart, "train": _train, "audit": _audit}
 
 
 def _folder(arguments: argparse.Namespace, default: Path) -> Path:
@@ -119,8 +141,9 @@ def _parser() -> argparse.ArgumentParser:
     quickstart.add_argument("--seed", type=int, help="of the training scenes and the sampling (default: 0)")
     quickstart.add_argument(
         "--reward",
-        choices=("strict", "paper"),
-        help="strict (default): misses, inventions, wrong labels cost; paper: as published, labels are free",
+        choices=("strict", "paper", "released"),
+        help="strict (default): misses, inventions, wrong labels cost; paper: as published, labels are free; "
+        "released: as the code that came with the paper, junk is free too",
     )
     _add_folder(quickstart, "runs/quickstart")
 
@@ -133,6 +156,35 @@ def _parser() -> argparse.ArgumentParser:
     train.add_argument("--config", type=Path, help="a YAML recipe; see recipes/ in the package")
     train.add_argument("overrides", nargs="*", metavar="key=value", help="settings that win over the recipe")
     _add_folder(train, "runs/train-DATE")
+
+    audit = commands.add_parser(
+        "audit",
+        help="find the exploits that a reward pays for",
+        description="Score exploits beside honest answers on random scenes, with any reward. The exit code "
+        "is 1 if an exploit earns as much as the honest answer or more, 0 if none does.",
+    )
+    audit.add_argument(
+        "reward",
+        nargs="?",
+        default="strict",
+        metavar="REWARD",
+        help="a preset (default: strict), or a reward of your own: module:function or file.py:function",
+    )
+    audit.add_argument("--dialect", default="qwen2_5_vl", help="how the answers are written (%(default)s)")
+    audit.add_argument("--scenes", type=_count, default=200, help="random scenes (%(default)s)")
+    audit.add_argument("--seed", type=int, default=0, help="of the scenes and answers (%(default)s)")
+    audit.add_argument(
+        "--signature",
+        choices=("targets", "trl"),
+        help="f(completions, targets), or TRL's f(prompts, completions, **columns); by default the names of "
+        "the parameters tell",
+    )
+    audit.add_argument("--chat", action="store_true", help="give TRL's signature conversations, not strings")
+    audit.add_argument(
+        "--no-resize", action="store_true", help="scenes whose model pixels are the original pixels"
+    )
+    audit.add_argument("--html", type=Path, metavar="FILE", help="write a page that shows every hole")
+    audit.add_argument("--json", type=Path, metavar="FILE", help="write the findings and their worst scenes")
     return parser
 
 
@@ -141,6 +193,13 @@ def _add_folder(parser: argparse.ArgumentParser, default: str) -> None:
     either = parser.add_mutually_exclusive_group()
     either.add_argument("--force", action="store_true", help="replace the run in --out")
     either.add_argument("--resume", action="store_true", help="go on with the run in --out")
+
+
+def _count(text: str) -> int:
+    count = int(text) if text.isdecimal() else 0
+    if count < 1:
+        raise argparse.ArgumentTypeError(f"must be a whole number above 0, got {text!r}")
+    return count
 
 
 def _minutes(text: str) -> float:

@@ -19,7 +19,7 @@ _TEST, _VALIDATION, _TRAIN = 200, 100, 2000
 
 
 def quickstart_config(
-    out: Path, *, minutes: float, seed: int, reward: Literal["strict", "paper"]
+    out: Path, *, minutes: float, seed: int, reward: Literal["strict", "paper", "released"]
 ) -> RunConfig:
     """The run that trains on the scenes in `out/data`."""
     recipe = load_config(RunConfig, RECIPE)

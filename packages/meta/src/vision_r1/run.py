@@ -110,12 +110,16 @@ def build_reward(config: RunConfig) -> VisionReward:
     """The reward of a run.
 
     Raises:
-        ConfigError: its dialect or a weighted part does not exist.
+        ConfigError: its dialect, an option or a weighted part does not exist, or they do not go together.
     """
     settings = config.training.reward
     try:
         return VisionReward.from_preset(
-            settings.preset, config.data.dialect, refinement=settings.refinement, weights=settings.weights
+            settings.preset,
+            config.data.dialect,
+            refinement=settings.refinement,
+            weights=settings.weights,
+            **settings.options,
         )
     except ValueError as error:
         raise ConfigError(str(error)) from error

@@ -1,6 +1,6 @@
 """Rewards that annotated boxes give to answers, without a reward model."""
 
-from vision_r1_grpo.rewards.refinement import Refinement
+from vision_r1_grpo.rewards.refinement import Refinement, RefinementState
 from vision_r1_grpo.rewards.vision import RewardBatch, Target, VisionReward
 
-__all__ = ["Refinement", "RewardBatch", "Target", "VisionReward"]
+__all__ = ["Refinement", "RefinementState", "RewardBatch", "Target", "VisionReward"]

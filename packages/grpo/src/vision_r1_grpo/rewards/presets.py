@@ -1,75 +1,75 @@
-"""The criteria, each a small composition over ops. Axes: N completions, M predicted, K true boxes.
+"""The presets: criteria, each a small composition over ops, and what their parts weigh.
 
-Empty cases, the same in every preset:
+Axes: N completions, M predicted, K true boxes. Empty cases of strict and paper; those of released, which pays
+for unreadable text where there is nothing to find, are in its docstring:
 
-    ground truth | prediction            | recall, precision, F-measure
-    none         | none, well formed     | 1: a correct rejection
-    none         | some                  | 0: hallucination
-    some         | none, well formed     | 0: silence
-    any          | nothing can be read   | 0
+    ground truth | prediction            | format | recall, precision, F-measure
+    none         | none, well formed     | 1      | 1: a correct rejection
+    none         | some                  | form   | 0: hallucination
+    some         | none, well formed     | 1      | 0: silence
+    any          | nothing can be read   | 0      | 0
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Literal, get_args
 
 import torch
-from jaxtyping import Bool, Float, Int
-from torch import Tensor
 
+from vision_r1_data import Answer, Frame
+from vision_r1_grpo.rewards.names import known_names
+from vision_r1_grpo.rewards.released import Released, read_qwen2_5_vl
+from vision_r1_grpo.rewards.scene import Scene, Scores
 from vision_r1_ops import Thresholds, box_iou, linear_sum_assignment, localization_rewards
 
 _BETA = 2
 
-Parts = dict[str, Float[Tensor, " n"]]
+Denominator = Literal["predicted", "matched"]
 
 
 @dataclass(frozen=True)
-class Scene:
-    """Answers and ground truth as padded tensors.
-
-    Args:
-        pred: (N, M, 4) predicted boxes xyxy.
-        true: (N, K, 4) true boxes xyxy.
-        n_pred: (N,) how many of the M are there.
-        n_true: (N,) how many of the K are there.
-        pred_labels: (N, M) label ids.
-        true_labels: (N, K) label ids.
-        well_formed: (N,) whether the text has exactly the dialect's form.
-    """
-
-    pred: Float[Tensor, "n m 4"]
-    true: Float[Tensor, "n k 4"]
-    n_pred: Int[Tensor, " n"]
-    n_true: Int[Tensor, " n"]
-    pred_labels: Int[Tensor, "n m"]
-    true_labels: Int[Tensor, "n k"]
-    well_formed: Bool[Tensor, " n"]
-
-    @property
-    def readable(self) -> Bool[Tensor, " n"]:
-        """Something was said: boxes, or well formed that there are none."""
-        return self.well_formed | (self.n_pred > 0)
-
-
-def paper(scene: Scene, thresholds: Thresholds) -> Parts:
+class Paper:
     """Format, recall and precision as published; boxes are matched and scored whatever their labels.
 
-    M of Eq. 6 counts every prediction, the reading under which junk boxes cost. Two holes stay, whatever the
-    reading: a wrong label costs nothing, and one sure box alone has full precision, which pays for silence.
+    f of Eq. 8 differentiates each instance's IoU for the precision, and the completion's recall.
+
+    Two holes stay, whatever the reading of M: a wrong label costs nothing, and one sure box alone has full
+    precision, which pays for silence.
+
+    Args:
+        denominator: what M of Eq. 6 counts, which the paper leaves open. "predicted" counts every prediction,
+            so that a junk box costs. "matched" counts those that were given a true box, at most K: then every
+            box beyond is free, a known exploit, which makes it the worse default though the released code
+            averages so.
 
     Source: arXiv 2503.18013, Eq. 3-8.
     """
-    rewards = localization_rewards(scene.pred, scene.true, scene.n_pred, scene.n_true, thresholds)
-    return {
-        "format": scene.well_formed.float(),
-        "recall": rewards.recall * scene.readable,
-        "precision": rewards.precision * scene.readable,
-    }
+
+    denominator: Denominator = "predicted"
+
+    def __post_init__(self) -> None:
+        if self.denominator not in get_args(Denominator):
+            known = known_names(get_args(Denominator), self.denominator)
+            raise ValueError(f"option denominator must be one of {known}, got {self.denominator!r}")
+
+    def __call__(self, scene: Scene, thresholds: Thresholds) -> Scores:
+        """Score the scene."""
+        boxes = (scene.pred, scene.true, scene.n_pred, scene.n_true)
+        rewards = localization_rewards(*boxes, thresholds, denominator=self.denominator)
+        parts = {
+            "format": scene.well_formed.float(),
+            "recall": rewards.recall * scene.readable,
+            "precision": rewards.precision * scene.readable,
+        }
+        paired = rewards.match.index >= 0
+        saturated = paired & (rewards.match.iou >= thresholds.xi2)
+        return Scores(parts, paired.sum(dim=1), saturated.sum(dim=1))
 
 
-def strict(scene: Scene, thresholds: Thresholds) -> Parts:
+@dataclass(frozen=True)
+class Strict:
     """Format, and an F-measure in which a missed object and an invented one both cost.
 
     F = 5 * sum_m q_m / (M + 4 * K), the F-measure with beta = 2. q_m is the quality of a matched pair: 0 if
@@ -81,27 +81,47 @@ def strict(scene: Scene, thresholds: Thresholds) -> Parts:
     is right one time in nine; under beta = 1 it is one in three, and a policy that is not there yet learns to
     give one box and has no way back.
     """
-    iou = box_iou(scene.pred, scene.true)
-    same_label = scene.pred_labels[:, :, None] == scene.true_labels[:, None, :]
-    hit = same_label & (iou >= max(thresholds.xi0, thresholds.xi1))
-    quality = torch.where(iou >= thresholds.xi2, 1.0, iou) * hit
-    index = linear_sum_assignment(quality, scene.n_pred, scene.n_true, maximize=True)
-    matched = index[:, :, None] == torch.arange(quality.shape[2])
-    found = (quality * matched).sum(dim=(1, 2))
-    boxes = scene.n_pred + _BETA**2 * scene.n_true
-    f_measure = torch.where(boxes > 0, (1 + _BETA**2) * found / boxes.clamp(min=1), 1.0)
-    return {"format": scene.well_formed.float(), "f_measure": f_measure * scene.readable}
+
+    def __call__(self, scene: Scene, thresholds: Thresholds) -> Scores:
+        """Score the scene."""
+        iou = box_iou(scene.pred, scene.true)
+        same_label = scene.pred_labels[:, :, None] == scene.true_labels[:, None, :]
+        hit = same_label & (iou >= max(thresholds.xi0, thresholds.xi1))
+        quality = torch.where(iou >= thresholds.xi2, 1.0, iou) * hit
+        index = linear_sum_assignment(quality, scene.n_pred, scene.n_true, maximize=True)
+        matched = index[:, :, None] == torch.arange(quality.shape[2])
+        found = (quality * matched).sum(dim=(1, 2))
+        boxes = scene.n_pred + _BETA**2 * scene.n_true
+        f_measure = torch.where(boxes > 0, (1 + _BETA**2) * found / boxes.clamp(min=1), 1.0)
+        parts = {"format": scene.well_formed.float(), "f_measure": f_measure * scene.readable}
+        saturated = matched & (quality == 1)
+        return Scores(parts, matched.sum(dim=(1, 2)), saturated.sum(dim=(1, 2)))
+
+
+Criterion = Strict | Paper | Released
 
 
 @dataclass(frozen=True)
 class Preset:
-    """A criterion, and the weight of each of its parts in the total."""
+    """A criterion and how its parts add up.
 
-    criterion: Callable[[Scene, Thresholds], Parts]
+    Args:
+        criterion: its dataclass fields are the preset's options.
+        weights: of each of its parts in the total.
+        readers: dialect -> how completions are read, for a preset that reads them in its own way; a dialect
+            that is not among them cannot be scored.
+        same_label: labels are equal if this makes them equal.
+    """
+
+    criterion: type[Criterion]
     weights: dict[str, float]
+    readers: Mapping[str, Callable[[str, Frame], Answer]] = field(default_factory=dict)
+    same_label: Callable[[str], str] = str
 
 
+_PARTS = {"format": 1.0, "recall": 1.0, "precision": 1.0}
 PRESETS = {
-    "strict": Preset(strict, {"format": 1.0, "f_measure": 2.0}),
-    "paper": Preset(paper, {"format": 1.0, "recall": 1.0, "precision": 1.0}),
+    "strict": Preset(Strict, {"format": 1.0, "f_measure": 2.0}),
+    "paper": Preset(Paper, _PARTS),
+    "released": Preset(Released, _PARTS, {"qwen2_5_vl": read_qwen2_5_vl}, str.lower),
 }

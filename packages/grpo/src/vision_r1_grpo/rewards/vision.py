@@ -1,17 +1,23 @@
-"""Text in, rewards out: parse once, match once, score. Axes: N completions, M predicted, K true boxes."""
+"""Text in, rewards out: parse once, match once, score. Axes: N completions."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass, field
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, fields
+from typing import Any
 
 import torch
-from jaxtyping import Bool, Float, Int
+from jaxtyping import Float, Int
 from torch import Tensor
 
 from vision_r1_data import Answer, Box, Dialect, Frame, Sample, get_dialect
-from vision_r1_grpo.rewards import presets
+from vision_r1_grpo.rewards.names import known_names
+from vision_r1_grpo.rewards.presets import PRESETS, Criterion, Preset
 from vision_r1_grpo.rewards.refinement import Refinement
+from vision_r1_grpo.rewards.released import Released
+from vision_r1_grpo.rewards.scene import make_scene
+from vision_r1_ops import Thresholds
 
 
 @dataclass(frozen=True)
@@ -43,27 +49,29 @@ class RewardBatch:
 
     Args:
         total: (N,) the weighted sum of the parts.
-        parts: name -> (N,) unweighted part.
+        parts: name -> (N,) unweighted part, also those of weight 0.
         answers: the N decoded completions.
+        matched: (N,) pairs of a predicted and a true box.
+        saturated: (N,) those of them at or above xi2; their share is what an adaptive refinement goes by.
     """
 
     total: Float[Tensor, " n"]
     parts: dict[str, Float[Tensor, " n"]]
     answers: tuple[Answer, ...]
+    matched: Int[Tensor, " n"]
+    saturated: Int[Tensor, " n"]
 
 
 @dataclass(frozen=True)
 class VisionReward:
-    """Scores completions against annotated boxes.
+    """Scores completions against annotated boxes; `from_preset` builds it.
 
     Args:
-        preset: a key of `presets.PRESETS`: which parts there are and what they weigh.
+        preset: the name of its preset.
         dialect: how completions write boxes.
+        criterion: a preset's criterion with its options.
         refinement: progress of the run -> thresholds.
-        weights: part name -> weight, in place of the preset's.
-
-    Raises:
-        ValueError: the preset or a weighted part does not exist.
+        weights: part name -> weight in the total.
 
     Example:
         >>> reward = VisionReward.from_preset("strict", dialect="qwen2_5_vl")
@@ -75,18 +83,9 @@ class VisionReward:
 
     preset: str
     dialect: Dialect
-    refinement: Refinement = field(default_factory=Refinement)
-    weights: dict[str, float] = field(default_factory=dict)
-
-    def __post_init__(self) -> None:
-        if self.preset not in presets.PRESETS:
-            raise ValueError(f"unknown reward preset {self.preset!r}; known are {', '.join(presets.PRESETS)}")
-        known = presets.PRESETS[self.preset].weights
-        for name in self.weights:
-            if name not in known:
-                raise ValueError(
-                    f"preset {self.preset!r} has no part {name!r}; its parts are {', '.join(known)}"
-                )
+    criterion: Criterion
+    refinement: Refinement
+    weights: dict[str, float]
 
     @classmethod
     def from_preset(
@@ -95,45 +94,82 @@ class VisionReward:
         dialect: str,
         *,
         refinement: Refinement | None = None,
-        weights: dict[str, float] | None = None,
+        weights: Mapping[str, float] | None = None,
+        **options: Any,
     ) -> VisionReward:
-        """The reward of that name: "strict", where nothing is free, or "paper", Eq. 3-8 as published."""
-        return cls(name, get_dialect(dialect), refinement or Refinement(), weights or {})
+        """The reward of that name.
+
+        Args:
+            name: "strict", where nothing is free; "paper", Eq. 3-8 as published; or "released", what the
+                released code computes.
+            dialect: how completions write boxes.
+            refinement: progress of the run -> thresholds; by default the preset's own.
+            weights: part name -> weight, in place of the preset's; a part of weight 0 is only logged.
+            options: of the preset: `denominator` of paper ("predicted" or "matched"), `adaptive` of released.
+
+        Raises:
+            ValueError: a preset, dialect, option, part or value does not exist, or they do not go together.
+        """
+        if name not in PRESETS:
+            raise ValueError(f"unknown reward preset {name!r}; known are {known_names(PRESETS, name)}")
+        preset = PRESETS[name]
+        _check(name, preset, dialect, options, weights or {})
+        criterion = preset.criterion(**options)
+        if isinstance(criterion, Released):
+            if refinement is not None:
+                raise ValueError(
+                    "preset 'released' has its own thresholds; leave refinement out, or set option adaptive"
+                )
+            refinement = criterion.refinement
+        written = get_dialect(dialect)
+        return cls(name, written, criterion, refinement or Refinement(), preset.weights | dict(weights or {}))
 
     def __call__(
-        self, completions: Sequence[str], targets: Sequence[Target], *, progress: float
+        self,
+        completions: Sequence[str],
+        targets: Sequence[Target],
+        *,
+        progress: float | None = None,
+        thresholds: Thresholds | None = None,
     ) -> RewardBatch:
-        """Score N completions, each against its own target, at that progress of the run in [0, 1]."""
-        answers = tuple(
-            self.dialect.decode(text, target.frame) for text, target in zip(completions, targets, strict=True)
-        )
-        preset = presets.PRESETS[self.preset]
-        parts = preset.criterion(_pad(answers, targets), self.refinement(progress))
-        weights = preset.weights | self.weights
-        total = sum((weights[name] * part for name, part in parts.items()), torch.zeros(len(answers)))
-        return RewardBatch(total, parts, answers)
+        """Score N completions, each against its own target.
+
+        Args:
+            completions: N texts.
+            targets: N truths.
+            progress: of the run, in [0, 1]; the refinement gives the thresholds for it.
+            thresholds: in place of progress, such as those of an adaptive refinement at its present state.
+        """
+        if (progress is None) == (thresholds is None):
+            raise ValueError(f"give either progress or thresholds, got {progress} and {thresholds}")
+        if thresholds is None:
+            assert progress is not None
+            thresholds = self.refinement(progress)
+        preset = PRESETS[self.preset]
+        read = preset.readers.get(self.dialect.name, self.dialect.decode)
+        answers = tuple(read(text, target.frame) for text, target in zip(completions, targets, strict=True))
+        scene = make_scene(answers, targets, [answer.well_formed for answer in answers], preset.same_label)
+        scores = self.criterion(scene, thresholds)
+        parts = scores.parts
+        total = sum((self.weights[name] * part for name, part in parts.items()), torch.zeros(len(answers)))
+        return RewardBatch(total, parts, answers, scores.matched, scores.saturated)
 
 
-def _pad(answers: Sequence[Answer], targets: Sequence[Target]) -> presets.Scene:
-    """Answers and targets as padded tensors; equal labels have equal ids."""
-    ids: dict[str, int] = {}
-    for labels in (*(answer.labels for answer in answers), *(target.labels for target in targets)):
-        for label in labels:
-            ids.setdefault(label, len(ids))
-    pred, pred_labels, n_pred = _pad_side(answers, ids)
-    true, true_labels, n_true = _pad_side(targets, ids)
-    well_formed = torch.tensor([answer.well_formed for answer in answers], dtype=torch.bool)
-    return presets.Scene(pred, true, n_pred, n_true, pred_labels, true_labels, well_formed)
-
-
-def _pad_side(
-    side: Sequence[Answer] | Sequence[Target], ids: dict[str, int]
-) -> tuple[Float[Tensor, "n m 4"], Int[Tensor, "n m"], Int[Tensor, " n"]]:
-    counts = torch.tensor([len(one.boxes) for one in side], dtype=torch.long)
-    width = int(counts.max()) if len(side) else 0
-    boxes, labels = torch.zeros(len(side), width, 4), torch.full((len(side), width), -1)
-    filled: Bool[Tensor, "n m"] = torch.arange(width) < counts[:, None]
-    flat = [box for one in side for box in one.boxes]
-    boxes[filled] = torch.tensor(flat, dtype=torch.float32).reshape(-1, 4)
-    labels[filled] = torch.tensor([ids[label] for one in side for label in one.labels], dtype=torch.long)
-    return boxes, labels, counts
+def _check(
+    name: str, preset: Preset, dialect: str, options: Mapping[str, Any], weights: Mapping[str, float]
+) -> None:
+    """A preset has its own options and parts, and may have its own reading of some dialects."""
+    known = {
+        "option": (options, [option.name for option in fields(preset.criterion)]),
+        "part": (weights, preset.weights),
+        "dialect": ([dialect] if preset.readers else [], preset.readers),
+    }
+    for kind, (given, there) in known.items():
+        for one in given:
+            if one not in there:
+                raise ValueError(
+                    f"preset {name!r} has no {kind} {one!r}; its {kind}s are {known_names(there, one)}"
+                )
+    for part, weight in weights.items():
+        if not math.isfinite(weight):
+            raise ValueError(f"the weight of part {part!r} must be finite, got {weight}")

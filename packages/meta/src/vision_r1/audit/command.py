@@ -1,0 +1,139 @@
+"""Audit a reward and say what was found."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import asdict
+from itertools import groupby
+from json import dumps
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from vision_r1.audit.page import audit_page
+from vision_r1_data import list_dialects
+from vision_r1_grpo import ConfigError
+from vision_r1_grpo.rewards.audit import Audit, Finding, audit, load_score
+from vision_r1_grpo.rewards.audit.score import Signature
+
+_STYLES = {"loses": "green", "holds": "green", "free": "bold yellow", "wins": "bold red"}
+_WIDE = 110  # columns from which on the table says what each exploit does
+_VERDICTS = (
+    "\nwins: more than the honest answer on some scene; free: as much on some;\n"
+    "loses: less on every scene; holds: may earn as much, and never earned more."
+)
+_BLIND = (
+    "This reward gives right boxes no more than wrong ones, so the table says little. Does it read this "
+    "dialect, {dialect}? Boxes are in the pixels that the model sees; --no-resize makes them the original's."
+)
+
+
+def run_audit(
+    reward: str,
+    dialect: str,
+    *,
+    scenes: int = 200,
+    seed: int = 0,
+    resize: bool = True,
+    signature: Signature | None = None,
+    chat: bool = False,
+    html: Path | None = None,
+    json: Path | None = None,
+) -> int:
+    """Audit a reward, print the table, and write the files that were asked for.
+
+    Args:
+        reward, dialect, signature, chat: what to audit, see `load_score`.
+        scenes, seed, resize: on what, see `audit`.
+        html: a page to write.
+        json: the findings to write.
+
+    Returns:
+        How many holes there are.
+
+    Raises:
+        ConfigError: there is no such reward or dialect, the reward fails, or a file cannot be written.
+    """
+    if dialect not in list_dialects():
+        raise ConfigError(f"unknown dialect {dialect!r}; known are {', '.join(list_dialects())}")
+    for path in (html, json):
+        if path is not None and not path.parent.is_dir():
+            raise ConfigError(
+                f"{path}: there is no folder {str(path.parent)!r}; make it or give another path"
+            )
+    score = load_score(reward, dialect, signature=signature, chat=chat)
+    console = Console(highlight=False)
+    with console.status(f"auditing {reward} on {scenes} scenes"):
+        found = audit(score, dialect, scenes=scenes, seed=seed, resize=resize)
+    console.print(audit_table(found, reward, wide=console.width >= _WIDE))
+    console.print(_VERDICTS, style="dim")
+    if found.blind:
+        console.print(_BLIND.format(dialect=dialect), style="yellow")
+    if html is not None:
+        _save(html, audit_page(found, reward))
+    if json is not None:
+        _save(json, dumps(as_json(found, reward), indent=1) + "\n")
+    console.print(_conclusion(found, html))
+    return len(found.holes)
+
+
+def audit_table(found: Audit, reward: str, *, wide: bool) -> Table:
+    """A row for each exploit, by kind."""
+    table = Table(
+        title=f"Reward audit: {reward}, {found.scenes} scenes, seed {found.seed}, {found.dialect}",
+        title_style="bold",
+        title_justify="left",
+        box=None,
+        header_style="dim",
+        pad_edge=False,
+        padding=(0, 2, 0, 0),
+    )
+    table.add_column("exploit", no_wrap=True)
+    if wide:
+        table.add_column("what it does", style="dim")
+    for name in ("scores", "honest", ">= honest"):
+        table.add_column(name, justify="right", no_wrap=True)
+    table.add_column("verdict", no_wrap=True)
+    for group, findings in groupby(found.findings, lambda finding: finding.group):
+        table.add_row()
+        table.add_row(Text(group, style="bold"))
+        for finding in findings:
+            table.add_row(*_cells(finding, wide))
+    return table
+
+
+def _cells(finding: Finding, wide: bool) -> list[Text | str]:
+    style = _STYLES[finding.verdict]
+    name = Text(f"  {finding.name}", style=style if finding.hole else "")
+    numbers = [f"{finding.score:.3f}", f"{finding.honest:.3f}", f"{finding.at_least:.0%}"]
+    does = [Text(finding.does)] if wide else []
+    return [name, *does, *numbers, Text(finding.verdict, style=style)]
+
+
+def _conclusion(found: Audit, html: Path | None) -> Text:
+    count, holes = len(found.findings), len(found.holes)
+    if not holes:
+        return Text(f"\nNo hole: none of {count} exploits earns what it should not.", style="bold green")
+    said = Text(f"\n{holes} of {count} exploits earn what they should not", style="bold red")
+    where = f"; see {html}" if html else "; --html FILE shows where"
+    return said.append(f"{where}.", style="not bold default")
+
+
+def as_json(found: Audit, reward: str) -> dict[str, Any]:
+    """The audit as plain values."""
+    return {"reward": reward, "holes": [hole.name for hole in found.holes], **asdict(found)}
+
+
+def _save(path: Path, content: str) -> None:
+    """Whole or not at all; text of a reward's scenes may hold what UTF-8 has not."""
+    temporary = path.with_name(f".{path.name}.{os.getpid()}")
+    try:
+        temporary.write_bytes(content.encode("utf-8", errors="replace"))
+        temporary.replace(path)
+    except OSError as error:
+        raise ConfigError(f"{path}: cannot be written ({error.strerror}); give another path") from error
+    finally:
+        temporary.unlink(missing_ok=True)

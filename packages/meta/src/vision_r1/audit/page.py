@@ -1,0 +1,218 @@
+"""The page of an audit: the table, and for every hole its worst scene with both answers drawn on it."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import unicodedata
+from importlib.resources import files
+from itertools import groupby
+from string import Template
+
+from vision_r1_data import Box, Objects, get_dialect
+from vision_r1_eval import match_objects
+from vision_r1_eval.report.files import read_file
+from vision_r1_eval.report.markup import tag, text
+from vision_r1_grpo.rewards.audit import Audit, Example, Finding
+
+_INVENTED = "#d92d3a"
+_MOST_BOXES = 300  # more are a red carpet
+_MOST_TEXT = 4000  # characters
+_MARGIN = 0.06  # of the width, around the image, for what lies beyond it
+
+
+def audit_page(found: Audit, reward: str) -> str:
+    """One HTML file that needs nothing else: no network, no file beside it."""
+    script = read_file("script.js")
+    own = files(__package__)
+    style = [read_file("theme.css"), read_file("style.css"), own.joinpath("style.css").read_text("utf-8")]
+    holes, count = len(found.holes), len(found.findings)
+    return Template(own.joinpath("page.html").read_text("utf-8")).substitute(
+        title=text(f"Reward audit: {reward}"),
+        subtitle=text(
+            f"{holes} of {count} exploits earn what they should not."
+            if holes
+            else f"No hole: none of {count} exploits earns what it should not."
+        ),
+        protocol=_protocol(found),
+        table=_table(found),
+        holes=_holes(found),
+        style="".join(style),
+        script=script,
+        script_hash=base64.b64encode(hashlib.sha256(script.encode()).digest()).decode("ascii"),
+    )
+
+
+def _protocol(found: Audit) -> str:
+    said = text(
+        f"{found.scenes} random scenes, seed {found.seed}, answers as {found.dialect} writes them. An "
+        "exploit wins if it earns more than the honest answer on any scene, and is free if it earns as much: "
+        "the completions of one prompt compete. What holds may earn as much, and never earned more."
+    )
+    blind = "Right boxes earn no more than wrong ones: the reward does not read what is written here."
+    return said + (tag("p", text(blind), class_="blind") if found.blind else "")
+
+
+def _table(found: Audit) -> str:
+    means = [mean for finding in found.findings for mean in (finding.score, finding.honest)]
+    low, high = min(*means, 0.0), max(*means, 1.0)
+    return "".join(
+        tag("tbody", _group(name), *(_row(finding, low, high) for finding in findings))
+        for name, findings in groupby(found.findings, lambda finding: finding.group)
+    )
+
+
+def _group(name: str) -> str:
+    return tag("tr", tag("th", text(name), scope="rowgroup", colspan=6), class_="group")
+
+
+def _row(finding: Finding, low: float, high: float) -> str:
+    name = text(finding.name)
+    if finding.hole:
+        name = tag("a", name, href=f"#{_anchor(finding)}")
+    return tag(
+        "tr",
+        tag("th", name, tag("small", text(finding.does)), scope="row"),
+        tag("td", f"{finding.score:.3f}"),
+        tag("td", f"{finding.honest:.3f}"),
+        tag("td", _dumbbell(finding, low, high), class_="wide"),
+        tag("td", f"{finding.at_least:.0%}"),
+        tag("td", tag("span", finding.verdict, class_=f"verdict {finding.verdict}")),
+    )
+
+
+def _anchor(finding: Finding) -> str:
+    return finding.name.replace(" ", "-")
+
+
+def _dumbbell(finding: Finding, low: float, high: float) -> str:
+    """Both means on the one scale of the table."""
+    exploit, honest = (4 + 152 * (value - low) / (high - low) for value in (finding.score, finding.honest))
+    return tag(
+        "svg",
+        tag("line", class_="scale", x1=4, x2=156, y1=8, y2=8),
+        tag("line", class_="span", x1=exploit, x2=honest, y1=8, y2=8),
+        tag("circle", class_="new", cx=exploit, cy=8, r=4),
+        tag("circle", class_="old", cx=honest, cy=8, r=3.5),
+        viewBox="0 0 160 16",
+        class_="dumbbell",
+        aria_hidden="true",
+    )
+
+
+def _holes(found: Audit) -> str:
+    if not found.holes:
+        return ""
+    scenes = [_hole(finding, found.dialect, place) for place, finding in enumerate(found.holes)]
+    key = tag(
+        "p",
+        *(tag("span", tag("i", class_=kind), kind) for kind in ("right", "missed", "invented")),
+        "at IoU .50 with the right label",
+        class_="key",
+    )
+    controls = tag("div", tag("p", "The scene where each gains most."), key, class_="controls")
+    return tag("section", tag("h2", "Holes"), controls, tag("div", *scenes, class_="holes"))
+
+
+def _hole(finding: Finding, dialect: str, place: int) -> str:
+    worst = finding.worst
+    count = len(worst.target.boxes)
+    gain = f"gains {worst.gain:.3f}" if finding.verdict == "wins" else "costs nothing"
+    header = tag("header", tag("h3", text(finding.name)), tag("span", gain, class_="badge worse"))
+    said = f"{finding.does} {count or 'No'} object{'' if count == 1 else 's'} there; "
+    asked = f"asked for: {', '.join(worst.target.categories)}."
+    strip = tag(
+        "div",
+        _picture("Honest answer", worst, worst.honest, worst.honest_score, dialect, f"h{place}"),
+        _picture("Exploit", worst, worst.exploit, worst.exploit_score, dialect, f"e{place}"),
+        class_="strip",
+    )
+    return tag("article", header, tag("p", text(said + asked)), strip, class_="scene", id=_anchor(finding))
+
+
+def _picture(name: str, example: Example, answer: str, score: float, dialect: str, number: str) -> str:
+    return tag(
+        "figure",
+        tag("h4", text(name), " earns ", tag("b", f"{score:.3f}")),
+        _drawing(example, answer, dialect, number),
+        tag("pre", text(_short(answer) or "(no text)")),
+    )
+
+
+def _short(answer: str) -> str:
+    """What can be read in a minute, with letters that nobody sees as escapes."""
+    answer = "".join(f"\\u{ord(c):04x}" if unicodedata.category(c) == "Cf" else c for c in answer)
+    left = len(answer) - _MOST_TEXT
+    return answer if left <= 0 else f"{answer[:_MOST_TEXT]}\n[... {left} more characters]"
+
+
+def _drawing(example: Example, answer: str, dialect: str, number: str) -> str:
+    """The image as a plain sheet, what the answer misses, and the boxes it says."""
+    target = example.target
+    said = get_dialect(dialect).decode(answer, target.frame)
+    matching = match_objects(Objects(target.boxes, target.labels), said, 0.5)
+    width, height = target.frame.width, target.frame.height
+    colours = _colours((*target.labels, *target.categories))
+    invented = set(matching.invented)
+    boxes = [(target.boxes[k], target.labels[k], "missed") for k in matching.missed]
+    boxes += [
+        (box, label, "invented" if m in invented else "right")
+        for m, (box, label) in enumerate(zip(said.boxes, said.labels, strict=True))
+    ][:_MOST_BOXES]
+    margin = _MARGIN * width
+    stroke = tag("path", d=f"M0 0V{width / 24:.2f}", stroke=_INVENTED, stroke_width=width / 60)
+    hatch = tag(
+        "pattern",
+        stroke,
+        id=f"hatch-{number}",
+        width=width / 24,
+        height=width / 24,
+        patternUnits="userSpaceOnUse",
+        patternTransform="rotate(45)",
+    )
+    return tag(
+        "svg",
+        hatch,
+        tag("rect", class_="canvas", width=width, height=height),
+        *(_box(box, label, kind, colours, number, width) for box, label, kind in boxes),
+        *(_name(box, label, kind, colours, width) for box, label, kind in boxes if len(boxes) <= 30),
+        viewBox=f"{-margin:.1f} {-margin:.1f} {width + 2 * margin:.1f} {height + 2 * margin:.1f}",
+        role="img",
+        aria_label=f"{len(said.boxes)} boxes",
+        stroke_width=width / 160,
+        font_size=width / 32,
+    )
+
+
+def _colours(labels: tuple[str, ...]) -> dict[str, str]:
+    """A colour for each label; red is kept for invented boxes."""
+    known = sorted(set(labels))
+    return {
+        label: f"hsl({45 + 285 * place / len(known):.0f} {75 - 15 * (place % 2)}% {36 + 8 * (place % 2)}%)"
+        for place, label in enumerate(known)
+    }
+
+
+def _box(box: Box, label: str, kind: str, colours: dict[str, str], number: str, width: float) -> str:
+    return tag(
+        "rect",
+        tag("title", text(label if kind == "right" else f"{kind}: {label}")),
+        class_=kind,
+        x=float(min(box[0], box[2])),
+        y=float(min(box[1], box[3])),
+        width=float(abs(box[2] - box[0])),
+        height=float(abs(box[3] - box[1])),
+        stroke=_INVENTED if kind == "invented" else colours.get(label, "currentColor"),
+        fill=f"url(#hatch-{number})" if kind == "invented" else "transparent",
+        fill_opacity=0.45 if kind == "invented" else None,
+        stroke_dasharray=f"{width / 50:.2f} {width / 70:.2f}" if kind == "missed" else None,
+    )
+
+
+def _name(box: Box, label: str, kind: str, colours: dict[str, str], width: float) -> str:
+    """The label inside the upper left corner; of a missed object, inside the lower left one."""
+    size = width / 32
+    x = min(box[0], box[2]) + 0.3 * size
+    y = max(box[1], box[3]) - 0.4 * size if kind == "missed" else min(box[1], box[3]) + 1.1 * size
+    colour = _INVENTED if kind == "invented" else colours.get(label, "currentColor")
+    return tag("text", text(label), class_="name", x=float(x), y=float(y), fill=colour)
