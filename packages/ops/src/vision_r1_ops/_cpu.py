@@ -3,9 +3,9 @@
 Problems are solved one after the other at their own size; slices of a batch run in threads. Threads instead
 of Numba's own parallel loops: those end the process when they run in a forked child.
 
-Loops over columns are the work. LLVM makes vector instructions of them, without remainder since columns are
-padded to blocks. The rest must not cost more than a small problem does: what is called for every problem is
-inlined, and takes arrays out of a tuple where it indexes them, since an array with a name is counted.
+Most of the time goes into loops over columns. LLVM makes vector instructions of them, without remainder as
+columns are padded to blocks. To keep the rest small, what is called for every problem is inlined, and arrays
+stay in their tuple until they are indexed: Numba counts references to an array with a name, atomically.
 
 One file holds all compiled functions, because Numba's cache notices changes of a function's own file only.
 
