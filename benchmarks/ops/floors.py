@@ -1,8 +1,8 @@
 """How fast a GPU could be at most: what must be moved, and what must be issued.
 
 A warp issues at most one instruction a cycle, and a multiprocessor at most four, one from each of its
-schedulers. So a batch that is solved by one warp a problem takes no less time than its longest problem, and
-no less than all its problems spread evenly over all schedulers.
+schedulers. So a batch takes no less time than the longest problem takes one of its warps, and no less than
+the warps of all problems, spread evenly over all schedulers.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ import subprocess
 import time
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -71,19 +72,19 @@ def bytes_floor(size: int) -> float:
 def slots_floor(kernel: str, variant: str, widest: int, steps: Tensor) -> float | None:
     """Seconds to issue the steps of all problems; None for a kernel whose instructions are not known."""
     block = max(NARROWEST, 1 << (widest - 1).bit_length())
-    slots = step_instructions((kernel, "fp32", variant, block), card().arch)
-    if slots is None:
+    row = compiled_for((kernel, "fp32", variant, block), card().arch)
+    if row is None:
         return None
-    spread = steps.sum().item() / (card().multiprocessors * SCHEDULERS)
-    return max(steps.max().item(), spread) * slots / card().clock_hertz
+    spread = steps.sum().item() * row["warps"] / (card().multiprocessors * SCHEDULERS)
+    return float(max(steps.max().item(), spread) * row["step_instructions"] / card().clock_hertz)
 
 
-def step_instructions(compiled: tuple[str, str, str, int], arch: int) -> float | None:
-    """Of a kernel with a dtype, variant and block, on the nearest architecture that is not newer."""
+def compiled_for(wanted: tuple[str, str, str, int], arch: int) -> dict[str, Any] | None:
+    """A kernel with a dtype, variant and block, on the nearest architecture that is not newer."""
     rows = json.loads(INSTRUCTIONS.read_text())["rows"] if INSTRUCTIONS.exists() else []
     known = {
-        row["arch"]: float(row["step_instructions"])
+        row["arch"]: row
         for row in rows
-        if (row["kernel"], row["dtype"], row["variant"], row["block"]) == compiled and row["arch"] <= arch
+        if (row["kernel"], row["dtype"], row["variant"], row["block"]) == wanted and row["arch"] <= arch
     }
     return known[max(known)] if known else None

@@ -24,13 +24,20 @@ from triton.compiler import ASTSource
 
 from vision_r1_ops._kernels import assignment, fused, iou
 
+LARGEST = {"fp32": 2.0**60, "fp64": 2.0**500}
 CUOBJDUMP = Path(triton.__file__).parent / "backends" / "nvidia" / "bin" / "cuobjdump"
-COLUMNS = ("kernel", "dtype", "variant", "block", "arch", "registers", "stack", "shared", "step_instructions")
+COLUMNS = (
+    *("kernel", "dtype", "variant", "block", "arch"),
+    *("warps", "registers", "stack", "shared", "step_instructions"),
+)
 
 
 def variants(block: int) -> Iterator[tuple[Any, str, str, dict[str, str], dict[str, Any]]]:
-    """Each kernel with a dtype and the name of a variant, and its types and constants as of a call."""
-    for dtype, kind in (("fp32", "giou"), ("fp64", "diou")):
+    """Each kernel with a dtype and the name of a variant, and its types and constants as of a call.
+
+    A call of box_iou_kernel is specialised further, by the alignment of its arguments.
+    """
+    for dtype, kind in (("fp32", "giou"), ("fp64", "diou")) if block <= iou.COLUMNS[1] else ():
         signature = {**dict.fromkeys(("boxes1", "boxes2", "values"), f"*{dtype}"), "M": "i32", "K": "i32"}
         constants = {"KIND": kind, "ROWS": iou.TILE // block, "BLOCK": block}
         yield iou.box_iou_kernel, dtype, kind, signature, constants
@@ -51,7 +58,7 @@ def variants(block: int) -> Iterator[tuple[Any, str, str, dict[str, str], dict[s
         integers = ("n_pred", "n_true", "pred_labels", "true_labels", "index")
         signature |= {**dict.fromkeys(integers, "*i64"), "steps": "*i32", "M": "i32", "K": "i32"}
         signature |= dict.fromkeys(("xi0", "xi1", "xi2"), "fp64")
-        constants = {"COST": cost, "PER_PREDICTED": True, "LABEL_CHECKED": labels, "LIMIT": 2.0**60}
+        constants = {"COST": cost, "PER_PREDICTED": True, "LABEL_CHECKED": labels, "LIMIT": LARGEST[dtype]}
         constants |= (
             {"BLOCK": block} if labels else {"BLOCK": block, "pred_labels": None, "true_labels": None}
         )
@@ -76,6 +83,7 @@ def usage(
         resources, code = (cuobjdump(option, file.name) for option in ("-res-usage", "-sass"))
     used = {name: int(value) for name, value in re.findall(r"(REG|STACK|SHARED|LOCAL):(\d+)", resources)}
     return {
+        "warps": result.metadata.num_warps,
         "registers": used["REG"],
         "stack": used["STACK"] + used["LOCAL"],
         "shared": max(used["SHARED"], result.metadata.shared),
@@ -109,7 +117,7 @@ def main() -> None:
     parser.add_argument("--json", type=Path)
     options = parser.parse_args()
     rows = []
-    layout = "{:30}{:6}{:12}{:>6}{:>6}{:>11}{:>7}{:>8}{:>19}"
+    layout = "{:30}{:6}{:12}{:>6}{:>6}{:>7}{:>11}{:>7}{:>8}{:>19}"
     print(layout.format(*COLUMNS))
     for arch, block in itertools.product(options.archs, options.blocks):
         for kernel, dtype, variant, signature, constants in variants(block):

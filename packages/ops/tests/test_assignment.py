@@ -9,7 +9,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis.extra.numpy import arrays
 
-from vision_r1_ops import assignment, linear_sum_assignment, reference
+from vision_r1_ops import Assignment, assignment, linear_sum_assignment, reference
 
 INF, NAN = float("inf"), float("nan")
 
@@ -194,7 +194,21 @@ def test_bad_counts(rows: torch.Tensor, error: type[Exception], message: str) ->
 
 
 def test_bad_shape_and_type() -> None:
+    with pytest.raises(TypeError, match="n_rows must be a tensor, got list"):
+        linear_sum_assignment(torch.zeros(2, 2, 3), [2, 1])  # type: ignore[call-overload]
     with pytest.raises(ValueError, match=r"cost must have shape \(..., N, M\), got \(3,\)"):
         linear_sum_assignment(torch.zeros(3))
     with pytest.raises(TypeError, match=r"cost must be of real numbers, got torch\.complex64"):
         linear_sum_assignment(torch.zeros(2, 2, dtype=torch.complex64))
+
+
+@pytest.mark.parametrize("maximize", [False, True])
+def test_duals_prove_the_assignment(maximize: bool) -> None:
+    cost = torch.rand(2, 3, 4, 5, generator=torch.Generator().manual_seed(7))
+    solution = linear_sum_assignment(cost, maximize=maximize, return_duals=True)
+    assert isinstance(solution, Assignment)
+    assert torch.equal(solution.index, linear_sum_assignment(cost, maximize=maximize))
+    gap = cost - solution.row_duals[..., None] - solution.column_duals[..., None, :]
+    assert ((-gap if maximize else gap) > -1e-6).all()
+    total = solution.row_duals.sum(-1) + solution.column_duals.sum(-1)
+    torch.testing.assert_close(total, cost.gather(-1, solution.index[..., None]).sum((-1, -2)).double())

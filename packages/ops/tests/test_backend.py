@@ -1,4 +1,6 @@
 import importlib
+import importlib.util
+import os
 import subprocess
 import sys
 from types import ModuleType
@@ -11,6 +13,7 @@ from vision_r1_ops._backend import backend
 
 
 def test_scipy_where_numba_is_missing(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(importlib.util, "find_spec", lambda _: None)
     original = importlib.import_module
 
     def without_numba(name: str) -> ModuleType:
@@ -20,6 +23,27 @@ def test_scipy_where_numba_is_missing(monkeypatch: pytest.MonkeyPatch) -> None:
 
     monkeypatch.setattr(importlib, "import_module", without_numba)
     assert backend.__wrapped__() is reference
+
+
+def test_scipy_where_numba_is_turned_off() -> None:
+    pytest.importorskip("numba", reason="numba is not installed")
+    code = "import torch, vision_r1_ops as ops; print(ops.linear_sum_assignment(torch.eye(2)).tolist())"
+    environment = {**os.environ, "NUMBA_DISABLE_JIT": "1"}
+    command = [sys.executable, "-c", code]
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "[1, 0]"
+    assert "matched by SciPy, which is slow: NUMBA_DISABLE_JIT turns Numba's compiler off" in done.stderr
+
+
+def test_without_a_folder_for_the_cache() -> None:
+    pytest.importorskip("numba", reason="numba is not installed")
+    code = (
+        "from numba.core import caching; caching.CacheImpl._locator_classes = [];"
+        "import torch, vision_r1_ops; print(vision_r1_ops._backend.backend().__name__,"
+        "vision_r1_ops.linear_sum_assignment(torch.eye(2)).tolist())"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "vision_r1_ops._cpu [1, 0]"
 
 
 def test_numba_where_it_is_installed() -> None:

@@ -47,4 +47,3 @@ def test_every_launcher_compiles_what_it_launches() -> None:
     command = [sys.executable, HERE / "launch_kernels.py"]
     done = subprocess.run(command, env=COMPILING, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
-    assert int(done.stdout) == 48

@@ -145,3 +145,12 @@ def test_bad_arguments() -> None:
         criterion_rewards(match, one, one.to("meta"), FIRST)
     with pytest.raises(ValueError, match=r"match\.index must have shape \(N, M\), got \(1,\)"):
         criterion_rewards(Match(one, one, one), one, one, FIRST)
+
+
+def test_counts_of_any_integers() -> None:
+    match = Match(torch.tensor([[0, -1]]), torch.tensor([[0.8, 0.0]]), torch.zeros(1, 2))
+    counts = torch.tensor([2], dtype=torch.uint16), torch.tensor([1], dtype=torch.uint8)
+    rewards = criterion_rewards(match, *counts, Thresholds(0.5, 0.5, 0.75), validate=False)
+    assert (rewards.recall.item(), rewards.precision.item()) == (1, 0.5)
+    with pytest.raises(ValueError, match="n_pred must be at most the 2 rows of the match, got 3"):
+        criterion_rewards(match, torch.tensor([3]), counts[1], Thresholds(0, 0, 0), validate=False)

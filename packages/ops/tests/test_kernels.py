@@ -230,6 +230,7 @@ def test_overlaps(
     rng = np.random.default_rng(7)
     one, other = (random_boxes(rng, 2, 3, size) * 1.07 for size in (5, 37))
     one[0, 0, 0, :2] = one[0, 0, 0, 2:] + 3  # swapped corners
+    one[0, 0, 1, 0], other[0, 0, 1, 3] = NAN, NAN
     one, other = one.to(dtype), other.to(dtype)
     values = box_iou(one.to(device), other.to(device), kind=kind)
     assert values.dtype == (torch.float64 if dtype == torch.float64 else torch.float32)

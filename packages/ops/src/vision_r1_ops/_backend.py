@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import functools
 import importlib
+import importlib.util
 import warnings
 from types import ModuleType
 
+import torch
 from torch import Tensor
 
 
@@ -18,13 +20,16 @@ def backend() -> ModuleType:
     """
     try:
         return importlib.import_module("vision_r1_ops._cpu")
-    except ImportError:
+    except ImportError as error:
+        if importlib.util.find_spec("numba") is not None:
+            warnings.warn(f"boxes are matched by SciPy, which is slow: {error}", stacklevel=3)
         return importlib.import_module("vision_r1_ops.reference")
 
 
 def kernels(tensor: Tensor, *widths: int) -> ModuleType | None:
     """The kernels, if they take a tensor with problems of these widths; None where the CPU does."""
-    module = _triton_kernels() if tensor.is_cuda else None
+    is_nvidia = tensor.is_cuda and torch.version.hip is None
+    module = _triton_kernels() if is_nvidia else None
     return module if module and max(widths, default=0) <= module.WIDEST else None
 
 
@@ -34,5 +39,5 @@ def _triton_kernels() -> ModuleType | None:
         return importlib.import_module("vision_r1_ops._kernels")
     except ImportError as error:
         reason = f'{error}; pip install "vision-r1-ops[gpu]" brings it'
-        warnings.warn(f"CUDA tensors are matched on the CPU: {reason}", stacklevel=5)
+        warnings.warn(f"CUDA tensors are matched on the CPU: {reason}", stacklevel=4)
         return None

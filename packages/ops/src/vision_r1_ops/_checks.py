@@ -39,9 +39,6 @@ def check_problems(
     labels_for: str | None,
 ) -> Problems:
     """Check the arguments of a matching but for values; `labels_for` names the option that needs labels."""
-    if pred.ndim != 3 or pred.shape[2] != 4:
-        raise ValueError(f"pred must have shape (N, M, 4), got {tuple(pred.shape)}")
-    check_shape("true", true, (len(pred), None, 4), "K")
     named = {"pred": pred, "true": true, "n_pred": n_pred, "n_true": n_true}
     if (pred_labels is None) != (true_labels is None):
         raise ValueError("pred_labels and true_labels must be given together")
@@ -50,6 +47,9 @@ def check_problems(
     elif labels_for is not None:
         raise ValueError(f"{labels_for} needs pred_labels and true_labels")
     check_device(**named)
+    if pred.ndim != 3 or pred.shape[2] != 4:
+        raise ValueError(f"pred must have shape (N, M, 4), got {tuple(pred.shape)}")
+    check_shape("true", true, (len(pred), None, 4), "K")
     check_integers("n_pred", n_pred, (len(pred),))
     check_integers("n_true", n_true, (len(pred),))
     dtype = working_dtype(pred=pred, true=true)
@@ -94,7 +94,10 @@ def check_shape(name: str, tensor: Tensor, shape: Sequence[int | None], free: st
 
 
 def check_device(**named: Tensor) -> None:
-    """All tensors on the device of the first."""
+    """All of them tensors, on the device of the first."""
+    for name, tensor in named.items():
+        if not isinstance(tensor, Tensor):
+            raise TypeError(f"{name} must be a tensor, got {type(tensor).__name__}")
     (first, reference), *others = named.items()
     for name, tensor in others:
         if tensor.device != reference.device:

@@ -28,6 +28,9 @@ import torch
 from numba.extending import intrinsic
 from numpy.typing import NDArray
 
+if numba.config.DISABLE_JIT:
+    raise ImportError("NUMBA_DISABLE_JIT turns Numba's compiler off")
+
 Array = NDArray[Any]
 _Function = TypeVar("_Function", bound=Callable[..., Any])
 
@@ -137,8 +140,11 @@ def _pool(process: int) -> ThreadPoolExecutor:
 
 def _compiled(function: _Function, *, inline: bool = False) -> _Function:
     # no fastmath: contracted or reordered arithmetic would not equal the reference
-    compile_it = numba.njit(cache=True, nogil=True, error_model="numpy", forceinline=inline)
-    return cast(_Function, compile_it(function))
+    compiler = functools.partial(numba.njit, nogil=True, error_model="numpy", forceinline=inline)
+    try:
+        return cast(_Function, compiler(cache=True)(function))
+    except RuntimeError:  # there is no folder to write a cache to
+        return cast(_Function, compiler()(function))
 
 
 def _inlined(function: _Function) -> _Function:

@@ -24,7 +24,8 @@ class Assignment:
     """An assignment and the duals that prove it to be best.
 
     To minimise, row_duals[i] + column_duals[j] <= cost[i, j] for all pairs, with equality for assigned ones,
-    up to rounding; to maximise, >=. What is not assigned has dual 0, so the duals sum to the total cost.
+    up to rounding of the largest costs; to maximise, >=. What is not assigned has dual 0, so the duals sum to
+    the total cost. Where several duals do, those of a GPU and of Numba are alike, those of SciPy are others.
 
     Args:
         index: (..., N) int64, the column of each row, -1 where the row is unmatched or padding.
@@ -84,7 +85,8 @@ def linear_sum_assignment(
         maximize: find the greatest sum instead; then -inf forbids a pair and +inf is an error.
         return_duals: return an `Assignment`, which has the index and the duals.
         validate: raise if values are invalid, for which a CUDA call waits for the device. If False it does
-            not wait, and an invalid problem gets all -1. Values on the CPU are always checked.
+            not wait, and an invalid problem gets all -1 and duals without meaning. Values on the CPU, and of
+            problems that are too wide for a GPU, are always checked.
 
     Returns:
         (..., N) int64 on the device of `cost`: the column of each row, -1 where the row is unmatched or
@@ -102,6 +104,8 @@ def linear_sum_assignment(
     Source: Crouse, "On implementing 2D rectangular assignment algorithms", 2016, as in
     scipy.optimize.linear_sum_assignment.
     """
+    given = {"cost": cost, "n_rows": n_rows, "n_cols": n_cols}
+    check_device(**{name: tensor for name, tensor in given.items() if tensor is not None})
     if cost.ndim < 2:
         raise ValueError(f"cost must have shape (..., N, M), got {tuple(cost.shape)}")
     if cost.is_complex():
@@ -111,7 +115,6 @@ def linear_sum_assignment(
         n_rows = torch.full(batch, rows, device=cost.device)
     if n_cols is None:
         n_cols = torch.full(batch, columns, device=cost.device)
-    check_device(cost=cost, n_rows=n_rows, n_cols=n_cols)
     check_integers("n_rows", n_rows, batch)
     check_integers("n_cols", n_cols, batch)
     costs = cost.detach().reshape(math.prod(batch), rows, columns)

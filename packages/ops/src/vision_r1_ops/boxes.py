@@ -35,7 +35,7 @@ def box_iou(
         boxes1: (..., M, 4) boxes xyxy, in any unit. float64 is computed in float64, everything else in
             float32.
         boxes2: (..., K, 4) boxes xyxy in the same unit, with the same leading dimensions.
-        kind: "iou" in [0, 1], "giou" in [-1, 1] or "diou" in [-1, 1].
+        kind: "iou" in [0, 1], "giou" in [-1, 1], or "diou", in [-1, 1] for ordered corners.
 
     Returns:
         (..., M, K), float64 if one of the two is float64, else float32.

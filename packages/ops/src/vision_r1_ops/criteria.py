@@ -104,7 +104,8 @@ def criterion_rewards(
         denominator: n of the precision, which the paper leaves open. "predicted": all predictions, so each
             box too many lowers it. "matched": the matched ones, so boxes too many are free.
         label_ok: (N, M) booleans, false where a matched pair has different labels and must count 0.
-        validate: raise if a count exceeds its padding, for which a CUDA call waits for the device.
+        validate: raise if a count exceeds its padding, for which a CUDA call waits for the device. Counts on
+            the CPU are always checked.
 
     Returns:
         The rewards in the dtype of `match.iou`, on its device.
@@ -135,9 +136,10 @@ def criterion_rewards(
     check_device(**named)
     check_integers("n_pred", n_pred, shape[:1])
     check_integers("n_true", n_true, shape[:1])
-    if validate:
+    if validate or not match.index.is_cuda:
         check_counts("n_pred", n_pred, shape[1], "rows of the match")
         check_counts("n_true", n_true)
+    n_pred, n_true = n_pred.to(torch.int64), n_true.to(torch.int64)
 
     iou = match.iou.detach().to(working_dtype(iou=match.iou))
     matched = (match.index >= 0) & (torch.arange(shape[1], device=iou.device) < n_pred[:, None])

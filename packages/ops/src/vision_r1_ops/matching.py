@@ -70,7 +70,8 @@ def match_boxes(
         true_labels: (N, K) integers.
         cost: "box", "box_label" or "released".
         validate: raise if values are invalid, for which a CUDA call waits for the device. If False it does
-            not wait, and an invalid problem gets no pairs. Values on the CPU are always checked.
+            not wait, and an invalid problem gets no pairs. Values on the CPU, and of problems that are too
+            wide for a GPU, are always checked.
 
     Returns:
         The match, on the device of `pred`.

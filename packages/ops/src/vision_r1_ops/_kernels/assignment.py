@@ -2,8 +2,8 @@
 
 All that the search changes lies in registers, one value per column: the column's dual, its row and that
 row's dual, its distance, the column before it on the path, and its place in the scan. A step of the search
-reads one row of costs and reduces over the columns. There is no scratch memory and no barrier, and nothing
-waits for the host.
+reads one row of costs and reduces over the columns. No scratch memory is asked for, no barrier is needed and
+nothing waits for the host.
 
 Axes: N problems of n_rows x n_columns costs, padded. The solver's rows are never more than its columns:
 where they would be, it is given the transpose.
@@ -16,11 +16,13 @@ import triton
 import triton.language as tl
 from torch import Tensor
 
-# A program keeps a problem in its registers: no more rows or columns than these. Scan order, column and row
-# of a candidate share an int32, with 10, 9 and 10 bits.
+# A program keeps a problem in its registers: no more rows or columns than these. A candidate's key has room
+# for just so many: bits 19 to 28 are its order (free columns 0 to 511, then matched ones 512 to 1023), 10 to
+# 18 its column, 0 to 9 its row plus 1, and the sign says that it has been reached.
 WIDEST = 512
 # In the place of a number of steps.
 INVALID = -2
+_INVALID = tl.constexpr(INVALID)
 # All registers there are: the compiler would rather spill a few and run more warps.
 REGISTERS = {"maxnreg": 255, "enable_fp_fusion": False}
 
@@ -40,7 +42,11 @@ def _whole(high, low):
 
 @triton.jit
 def _ordered(high, low):
-    """Halves that order as the numbers do, first by the high one, then by the low one; its own inverse."""
+    """Halves that order as the numbers do, first by the high one, then by the low one; its own inverse.
+
+    -0.0 would come before 0.0, but no distance is -0.0: the first addend of its sum, 0.0 at first and a
+    distance later, is not.
+    """
     is_negative = high >> 31  # all bits set, or none
     return high ^ (is_negative & 0x7FFFFFFF), low ^ is_negative ^ -0x80000000
 
@@ -161,7 +167,8 @@ def _matrix_row(problem, row, columns, wanted, SIGN: tl.constexpr):
     return SIGN * tl.load(place, mask=wanted, other=0).to(tl.float64)
 
 
-@triton.jit(do_not_specialize=["stride_n", "stride_row", "stride_column"])
+# As compiled ahead of time: alignment would buy nothing, and costs registers.
+@triton.jit(do_not_specialize=tuple(range(12)))
 def linear_sum_assignment_kernel(
     cost,  # (N, M, K) of any real dtype
     n_rows,  # (N,)
@@ -197,7 +204,7 @@ def linear_sum_assignment_kernel(
     row_of, row_dual, column_dual, count = shortest_augmenting_paths(
         tl.where(is_valid, short, 0), long, _matrix_row, problem, SIGN, BLOCK
     )
-    tl.store(steps + batch, tl.where(is_valid, count, -2))  # INVALID
+    tl.store(steps + batch, tl.where(is_valid, count, _INVALID))
     is_solved = is_valid & (count >= 0)
     row_of = tl.where(is_solved, row_of, -1)
     n_assigned = tl.where(is_solved, short, 0)

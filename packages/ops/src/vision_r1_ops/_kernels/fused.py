@@ -1,4 +1,4 @@
-"""Boxes in, rewards out, on a GPU: one warp matches the boxes of one problem and scores the match.
+"""Boxes in, rewards out, on a GPU: one program matches the boxes of one problem and scores the match.
 
 No matrix of costs is held: the columns' boxes lie in registers, and a step of the search computes its row of
 costs from them.
@@ -17,6 +17,7 @@ import triton.language as tl
 from torch import Tensor
 
 from vision_r1_ops._kernels.assignment import (
+    _INVALID,
     REGISTERS,
     block_size,
     load_counts,
@@ -55,7 +56,7 @@ def _refine(x, xi1, xi2):
     return tl.where(x >= xi2, 1.0, tl.where(x < xi1, 0.0, x))
 
 
-@triton.jit
+@triton.jit(do_not_specialize=tuple(range(17)))
 def localization_rewards_kernel(
     pred,  # (N, M, 4) float32 or float64
     true,  # (N, K, 4) of the same dtype
@@ -103,7 +104,7 @@ def localization_rewards_kernel(
         labels = tl.load(column_labels + columns, mask=columns < long, other=0)
     problem = (row_boxes, x1, y1, x2, y2, row_labels, labels)
     row_of, _, _, count = shortest_augmenting_paths(short, long, _cost_row, problem, COST, BLOCK)
-    tl.store(steps + batch, tl.where(is_valid, count, -2))  # INVALID
+    tl.store(steps + batch, tl.where(is_valid, count, _INVALID))
 
     is_matched = row_of >= 0
     ax1, ay1, ax2, ay2 = load_boxes(row_boxes, row_of, is_matched)
@@ -180,5 +181,8 @@ def localization_rewards(
 
 
 def launch_options(block: int, itemsize: int) -> dict[str, Any]:
-    """One warp as long as a lane's registers hold the boxes of its columns: 8 of float32, 4 of float64."""
+    """One warp as long as a lane's registers hold the boxes of its columns, 8 of float32 or 4 of float64.
+
+    More warps reduce through shared memory.
+    """
     return {**REGISTERS, "num_warps": max(1, block * itemsize // 1024)}

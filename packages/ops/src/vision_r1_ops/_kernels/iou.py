@@ -1,7 +1,7 @@
 """Overlap of pairs of boxes on a GPU.
 
 Divisions are correctly rounded and no product is fused into a sum, so every value equals NumPy's: an IoU of
-exactly 0.5 compares as such.
+exactly 0.5 compares as such. NaN is passed on as there, which makes the overlap 0.
 
 Axes: B leading indices, M boxes of one set, K of the other.
 """
@@ -23,7 +23,17 @@ COLUMNS = (32, 256)
 @triton.jit
 def area(x1, y1, x2, y2):
     """A box with swapped corners has none."""
-    return tl.maximum(x2 - x1, 0.0) * tl.maximum(y2 - y1, 0.0)
+    return _larger(x2 - x1, 0.0) * _larger(y2 - y1, 0.0)
+
+
+@triton.jit
+def _larger(x, y):
+    return tl.maximum(x, y, propagate_nan=tl.PropagateNan.ALL)
+
+
+@triton.jit
+def _smaller(x, y):
+    return tl.minimum(x, y, propagate_nan=tl.PropagateNan.ALL)
 
 
 @triton.jit
@@ -38,14 +48,12 @@ def ratio(numerator, denominator):
 @triton.jit
 def overlap(ax1, ay1, ax2, ay2, bx1, by1, bx2, by2, KIND: tl.constexpr):
     """The overlap of two boxes, in the order of operations of reference.box_iou."""
-    intersection = area(
-        tl.maximum(ax1, bx1), tl.maximum(ay1, by1), tl.minimum(ax2, bx2), tl.minimum(ay2, by2)
-    )
+    intersection = area(_larger(ax1, bx1), _larger(ay1, by1), _smaller(ax2, bx2), _smaller(ay2, by2))
     union = area(ax1, ay1, ax2, ay2) + area(bx1, by1, bx2, by2) - intersection
     value = ratio(intersection, union)
     if KIND != "iou":
-        x1, y1 = tl.minimum(ax1, bx1), tl.minimum(ay1, by1)
-        x2, y2 = tl.maximum(ax2, bx2), tl.maximum(ay2, by2)
+        x1, y1 = _smaller(ax1, bx1), _smaller(ay1, by1)
+        x2, y2 = _larger(ax2, bx2), _larger(ay2, by2)
         if KIND == "giou":
             enclosing = area(x1, y1, x2, y2)
             value -= ratio(enclosing - union, enclosing)
@@ -71,14 +79,16 @@ def load_boxes(boxes, rows, wanted):
 @triton.jit
 def box_iou_kernel(boxes1, boxes2, values, M, K, KIND: tl.constexpr, ROWS: tl.constexpr, BLOCK: tl.constexpr):
     """One tile of ROWS x BLOCK pairs a program."""
-    batch = tl.program_id(0).to(tl.int64)
-    row = tl.program_id(1) * ROWS + tl.arange(0, ROWS)[:, None]
-    column = tl.program_id(2) * BLOCK + tl.arange(0, BLOCK)[None, :]
+    across, down = tl.cdiv(K, BLOCK), tl.cdiv(M, ROWS)
+    # one axis of programs: the others end at 65,535
+    tile = tl.program_id(0)
+    batch = (tile // (across * down)).to(tl.int64)
+    row = (tile // across % down).to(tl.int64) * ROWS + tl.arange(0, ROWS)[:, None]
+    column = (tile % across).to(tl.int64) * BLOCK + tl.arange(0, BLOCK)[None, :]
     ax1, ay1, ax2, ay2 = load_boxes(boxes1 + batch * M * 4, row, row < M)
     bx1, by1, bx2, by2 = load_boxes(boxes2 + batch * K * 4, column, column < K)
     value = overlap(ax1, ay1, ax2, ay2, bx1, by1, bx2, by2, KIND)
-    pair = values + batch * M * K + row.to(tl.int64) * K + column
-    tl.store(pair, value, mask=(row < M) & (column < K))
+    tl.store(values + batch * M * K + row * K + column, value, mask=(row < M) & (column < K))
 
 
 def box_iou(boxes1: Tensor, boxes2: Tensor, *, kind: str) -> Tensor:
@@ -89,7 +99,7 @@ def box_iou(boxes1: Tensor, boxes2: Tensor, *, kind: str) -> Tensor:
     if values.numel():
         block = min(max(triton.next_power_of_2(columns), COLUMNS[0]), COLUMNS[1])
         tile_rows = TILE // block
-        grid = (math.prod(batch), triton.cdiv(rows, tile_rows), triton.cdiv(columns, block))
+        grid = (math.prod(batch) * triton.cdiv(rows, tile_rows) * triton.cdiv(columns, block),)
         with torch.cuda.device_of(values):
             box_iou_kernel[grid](
                 boxes1.contiguous(),
