@@ -13,6 +13,8 @@ from rich.live import Live
 from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeRemainingColumn
 from rich.text import Text
 
+from vision_r1_grpo.rewards.monitors import ALARMS
+
 _SHOWN = {"reward": "reward", "boxes": "boxes", "eval/mAP": "mAP"}
 
 
@@ -31,6 +33,10 @@ class JsonLines:
         partial.write_text("".join(kept), encoding="utf-8")
         partial.rename(path)
 
+    def read(self) -> list[dict[str, Any]]:
+        """The rows that are there."""
+        return [json.loads(line) for line in _complete_lines(self._path)]
+
     def write(self, rows: Iterable[Mapping[str, Any]]) -> None:
         """Append the rows."""
         with self._path.open("a", encoding="utf-8") as file:
@@ -47,6 +53,7 @@ class LiveProgress:
         self._task = self._progress.add_task("training", total=1.0)
         self._below = Text("")
         self._newest: dict[str, Any] = {}
+        self._alarms: set[str] = set()
         console = Console(stderr=True, quiet=not visible)
         self._live = Live(Group(self._progress, self._below), console=console, refresh_per_second=4)
 
@@ -60,11 +67,18 @@ class LiveProgress:
     def show(self, progress: float, row: Mapping[str, Any]) -> None:
         """Move the bar to `progress` in [0, 1], with the row's step, rewards and last evaluation.
 
-        A line above the bar says when the thresholds have gone on to the next stage.
+        A line above the bar says when the thresholds have gone on to the next stage, and when an alarm is
+        on for the first time.
         """
         if row.get("stage", 0) > self._newest.get("stage", math.inf):
             thresholds = ", ".join(f"{name} {row[name]:.3g}" for name in ("xi0", "xi1", "xi2"))
             self._live.console.print(f"step {row['step']}: stage {row['stage']} begins, {thresholds}")
+        for name in row.get("alarms", ()):
+            if name not in self._alarms:
+                value = f"{name} {row[f'monitor/{name}']:.2f}"
+                said = f"step {row['step']}: alarm, {value}. {ALARMS[name].meaning}"
+                self._live.console.print(said, soft_wrap=True)
+                self._alarms.add(name)
         self._newest |= row
         parts = {key: key.removeprefix("reward/") for key in row if key.startswith("reward/")}
         shown = [

@@ -12,7 +12,7 @@ import signal
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import lru_cache, reduce
 from pathlib import Path
 from types import FrameType
 from typing import Any
@@ -30,6 +30,7 @@ from vision_r1_grpo.losses import kl_divergence, policy_loss, token_weights
 from vision_r1_grpo.policy import Policy, Prompt
 from vision_r1_grpo.records import JsonLines, LiveProgress
 from vision_r1_grpo.rewards import RewardBatch, Target, VisionReward
+from vision_r1_grpo.rewards.monitors import History, count_signs, judge, monitors
 from vision_r1_grpo.rollout import Rollout, Sampler, Sampling
 from vision_r1_grpo.rollout.transformers import TransformersSampler
 from vision_r1_ops import Thresholds
@@ -60,7 +61,7 @@ class GRPOTrainer:
         dataset: the annotated samples.
         folder: where checkpoints/, metrics.jsonl and completions.jsonl go.
         evaluate: called at the start and every `eval_every` steps; what it returns is logged as
-            "eval/<name>".
+            "eval/<name>"; an alarm goes by "F1@50".
         sampler: draws completions; by default the policy's own model.
         resume: go on from the folder's latest checkpoint.
 
@@ -105,6 +106,7 @@ class GRPOTrainer:
         # Metrics are sums over all ranks, so one of them writes; completions are each rank's own.
         self.metrics = JsonLines(folder / "metrics.jsonl", after) if self.engine.rank == 0 else None
         self.completions = JsonLines(folder / f"completions{suffix}.jsonl", after)
+        self.history = reduce(History.after, self.metrics.read() if self.metrics else [], History())
 
     def train(self) -> TrainingResult:
         """Train to the end of the run, or until SIGINT or SIGTERM asks for a stop after the present step."""
@@ -131,6 +133,7 @@ class GRPOTrainer:
 
                 seconds = {"rollout": sampled - start, "update": time.monotonic() - sampled}
                 row = self._row(rollout, scored, informative, loss, grad_norm, seconds)
+                row |= self._monitors(scored, targets)
                 self._advance(sum(seconds.values()), row["xi2_share"])
                 if self._evaluation_is_due():
                     row |= self._evaluate()
@@ -143,7 +146,10 @@ class GRPOTrainer:
             self._save()
         return TrainingResult(self.state, interrupted=self.progress < 1)
 
-    def _log(self, row: Mapping[str, Any]) -> None:
+    def _log(self, row: dict[str, Any]) -> None:
+        """Write the line, to which the alarms are added that it raises given those before it."""
+        row |= judge(row, self.history)
+        self.history = self.history.after(row)
         if self.metrics is not None:
             self.metrics.write([row])
 
@@ -276,6 +282,12 @@ class GRPOTrainer:
             "learning_rate": self._learning_rate(),
             **{f"seconds/{name}": value for name, value in seconds.items()},
         }
+
+    def _monitors(self, scored: RewardBatch, targets: Sequence[Target]) -> dict[str, float]:
+        """Signs that the reward is gamed, over all ranks."""
+        counts = count_signs(scored.answers, targets)
+        sums = self.engine.sum(torch.tensor(list(counts.values()), dtype=torch.float64))
+        return monitors(dict(zip(counts, sums.tolist(), strict=True)))
 
     def _completion_rows(
         self, samples: Sequence[Sample], rollout: Rollout, scored: RewardBatch
