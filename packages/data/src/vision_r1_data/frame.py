@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 Box = tuple[float, float, float, float]
 """x1, y1, x2, y2; the docstring of each use names the coordinate space."""
+
+
+Polygon = tuple[tuple[float, float], ...]
+"""Three or more corners (x, y)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,6 +51,16 @@ class Frame:
     def to_original(self, box: Box) -> Box:
         """Map a box from the model's pixels to original pixels."""
         return _scale(box, self.width / self.model_width, self.height / self.model_height)
+
+    def polygon_to_original(self, polygon: Polygon) -> Polygon:
+        """Map a polygon from the model's pixels to original pixels."""
+        x, y = self.width / self.model_width, self.height / self.model_height
+        return tuple((px * x, py * y) for px, py in polygon)
+
+    def all_to_original(self, boxes: Sequence[Box]) -> tuple[Box, ...]:
+        """`to_original` of every box, faster than one by one."""
+        x, y = self.width / self.model_width, self.height / self.model_height
+        return tuple([(x1 * x, y1 * y, x2 * x, y2 * y) for x1, y1, x2, y2 in boxes])
 
 
 def _scale(box: Box, x: float, y: float) -> Box:

@@ -1,10 +1,15 @@
-"""The words in which boxes are asked for."""
+"""The tasks, and the words in which each is asked for."""
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, Literal
 
 from vision_r1_data.sample import Sample
+
+Form = Literal["boxes", "points", "polygons", "texts", "number"]
+"""What an answer is made of. Texts are boxes with what is written in them."""
 
 Message = dict[str, Any]
 """A chat message as transformers' chat templates read it: a role and a list of image and text parts."""
@@ -31,7 +36,72 @@ def detection_text(categories: tuple[str, ...]) -> str:
     )
 
 
+@dataclass(frozen=True, slots=True)
+class Task:
+    """What is asked.
+
+    Args:
+        form: what the answer is made of.
+        question: the labels asked for -> the words that ask for them.
+    """
+
+    form: Form
+    question: Callable[[tuple[str, ...]], str]
+
+
+def _any_of(categories: tuple[str, ...]) -> str:
+    return " or ".join(categories) or "object"
+
+
+TASKS = {
+    "detection": Task("boxes", detection_text),
+    "grounding": Task(
+        "boxes",
+        lambda phrases: (
+            "Locate everything that these phrases describe in the image and output the coordinates in JSON "
+            f"format, with the phrase as label: {', '.join(phrases)}."
+        ),
+    ),
+    "rec": Task(
+        "boxes",
+        lambda expression: (
+            f"Locate {_any_of(expression)} in the image and output the coordinates in JSON format."
+        ),
+    ),
+    "pointing": Task(
+        "points",
+        lambda categories: (
+            f"Point to every {_any_of(categories)} in the image and output the coordinates in JSON format."
+        ),
+    ),
+    "segmentation": Task(
+        "polygons",
+        lambda categories: (
+            f"Outline every {_any_of(categories)} in the image with a polygon and output the coordinates in "
+            "JSON format."
+        ),
+    ),
+    "ocr": Task(
+        "texts",
+        lambda _: "Locate every line of text in the image, read it, and output both in JSON format.",
+    ),
+    "counting": Task(
+        "number",
+        lambda categories: (
+            f"How often is there a {_any_of(categories)} in the image? Answer with one number."
+        ),
+    ),
+}
+"""The tasks by their names; "rec" is a referring expression, whose one category is the expression."""
+
+
 def image_question(sample: Sample) -> list[Message]:
-    """One user message: the image, then the sample's query, or the question for its categories."""
-    text = sample.query or detection_text(sample.categories)
+    """One user message: the image, then the sample's query, or the question of its task.
+
+    Raises:
+        ValueError: there is no such task.
+    """
+    if sample.task not in TASKS:
+        raise ValueError(f"sample {sample.id!r} has task {sample.task!r}; known are {', '.join(TASKS)}")
+    text = sample.query or TASKS[sample.task].question(sample.categories)
     return [{"role": "user", "content": [{"type": "image"}, {"type": "text", "text": text}]}]

@@ -8,7 +8,7 @@ from pathlib import Path
 from PIL import Image, ImageOps
 
 from vision_r1_data.errors import DataError
-from vision_r1_data.frame import Box
+from vision_r1_data.frame import Box, Polygon
 
 # What Pillow raises for a damaged file.
 _UNREADABLE = (OSError, SyntaxError, ValueError, Image.DecompressionBombError)
@@ -59,7 +59,7 @@ class Sample:
         image: path of the image file.
         width: width in pixels, after the EXIF orientation is applied.
         height: height in pixels, likewise.
-        task: what is asked: "detection", "grounding", "rec", ...
+        task: what is asked, a name of `vision_r1_data.prompts.TASKS`.
         query: the text asked about the image; empty where the categories say it all.
         categories: the labels asked for, present or absent in the image.
         objects: the annotated objects.
@@ -103,11 +103,14 @@ class Answer:
     """What one completion said, decoded. Text is data: a malformed completion is an answer too.
 
     Args:
-        boxes: M boxes xyxy in original pixels; what could be read, in the order of the text.
-        labels: M labels.
+        boxes: M boxes xyxy in original pixels; what could be read, in the order of the text. A point is a
+            box without extent, and the box of a polygon bounds it.
+        labels: M labels, or the M texts that were read in the image.
         well_formed: the text is exactly of the dialect's form, and every box is valid.
         problems: the kinds of what is wrong, each once, such as "no_json" or "out_of_bounds".
         truncated: the text ends before its form is complete.
+        polygons: M outlines in original pixels, where outlines were asked for.
+        count: the number that was said, where a number was asked for and one can be read.
     """
 
     boxes: tuple[Box, ...] = ()
@@ -115,6 +118,8 @@ class Answer:
     well_formed: bool = False
     problems: tuple[str, ...] = ()
     truncated: bool = False
+    polygons: tuple[Polygon, ...] = ()
+    count: int | None = None
 
     def __len__(self) -> int:
         return len(self.boxes)

@@ -6,7 +6,7 @@ from typing import Protocol
 
 from vision_r1_data.dialects.qwen2_5_vl import Qwen25VL
 from vision_r1_data.frame import Frame
-from vision_r1_data.prompts import Message
+from vision_r1_data.prompts import Form, Message
 from vision_r1_data.sample import Answer, Objects, Sample
 
 
@@ -14,11 +14,13 @@ class Dialect(Protocol):
     """A model family's way to write boxes as text."""
 
     name: str
+    forms: tuple[Form, ...]
+    """What it can write beside a number, which all dialects write alike (`decode_number`)."""
 
-    def encode(self, objects: Objects, frame: Frame) -> str:
+    def encode(self, objects: Objects, frame: Frame, form: Form = "boxes") -> str:
         """The text that a perfect model would answer."""
 
-    def decode(self, text: str, frame: Frame) -> Answer:
+    def decode(self, text: str, frame: Frame, form: Form = "boxes") -> Answer:
         """What a completion says. Never raises: a malformed text is an answer that says what is wrong."""
 
     def prompt(self, sample: Sample) -> list[Message]:

@@ -6,7 +6,13 @@
     ]
     ```
 
-Source: the Qwen2.5-VL cookbooks.
+Items of the other forms:
+
+    points    {"point_2d": [75, 130], "label": "chair"}
+    texts     {"bbox_2d": [38, 95, 113, 164], "text_content": "EXIT"}
+    polygons  {"polygon_2d": [[38, 95], [113, 95], [75, 164]], "label": "chair"}
+
+Source: the Qwen2.5-VL cookbooks; polygons, which they do not have, are written after their points.
 """
 
 from __future__ import annotations
@@ -16,14 +22,20 @@ import math
 import re
 from typing import Any
 
-from vision_r1_data.frame import Box, Frame
-from vision_r1_data.prompts import Message, image_question
+from vision_r1_data.frame import Box, Frame, Polygon
+from vision_r1_data.prompts import Form, Message, image_question
 from vision_r1_data.sample import Answer, Objects, Sample
 
 _FENCE = "```"
 _OPEN = "```json"
 _CLOSE = re.compile(r"[]\n]```")  # not the ``` that a label may hold
-_KEYS = {"bbox_2d", "label"}
+# form -> the keys of an item: where it is, and what
+_KEYS: dict[Form, tuple[str, str]] = {
+    "boxes": ("bbox_2d", "label"),
+    "points": ("point_2d", "label"),
+    "texts": ("bbox_2d", "text_content"),
+    "polygons": ("polygon_2d", "label"),
+}
 # json refuses ints of thousands of digits; as floats they are infinite, so only their own item is bad.
 _DECODER = json.JSONDecoder(parse_int=lambda digits: int(digits) if len(digits) < 20 else float(digits))
 _HUGE = 1e9  # pixels; no image is larger
@@ -36,11 +48,17 @@ class Qwen25VL:
 
     name = "qwen2_5_vl"
 
-    def encode(self, objects: Objects, frame: Frame) -> str:
-        """The fenced list, coordinates rounded to whole pixels of the resized image, halves up."""
+    forms = tuple(_KEYS)
+
+    def encode(self, objects: Objects, frame: Frame, form: Form = "boxes") -> str:
+        """The fenced list, coordinates rounded to whole pixels of the resized image, halves up.
+
+        An object's point is the middle of its box, its polygon the box's four corners.
+        """
+        where, what = _KEYS[form]
         items = [
-            f'\t{{"bbox_2d": [{", ".join(str(math.floor(x + 0.5)) for x in frame.to_model(box))}], '
-            f'"label": {json.dumps(label, ensure_ascii=False)}}}'
+            f'\t{{"{where}": {_written(frame.to_model(box), form)}, '
+            f'"{what}": {json.dumps(label, ensure_ascii=False)}}}'
             for box, label in zip(objects.boxes, objects.labels, strict=True)
         ]
         body = "[\n" + ",\n".join(items) + "\n]" if items else "[]"
@@ -50,37 +68,51 @@ class Qwen25VL:
         """The image, then the sample's question."""
         return image_question(sample)
 
-    def decode(self, text: str, frame: Frame) -> Answer:
-        """Read what can be read; well formed is one fenced list of valid boxes and nothing else.
+    def decode(self, text: str, frame: Frame, form: Form = "boxes") -> Answer:
+        """Read what can be read; well formed is one fenced list of valid items and nothing else.
 
-        Problems: no_json, bad_json, no_fence, extra_text, truncated (of the form), bad_item, bad_number,
+        Problems: no_json, bad_json, no_fence, extra_text, truncated (of the text), bad_item, bad_number,
         out_of_bounds, swapped_corners (of an item), and duplicate, which leaves an answer well formed.
         """
         problems: dict[str, None] = {}
-        items = _items(text, problems)
-        boxes: list[Box] = []
+        where, what = _KEYS[form]
+        shapes: list[Polygon] = []
         labels: list[str] = []
-        seen: set[tuple[Box, str]] = set()
-        for item in items:
-            if not isinstance(item, dict) or set(item) != _KEYS or not isinstance(item["label"], str):
+        for item in _items(text, problems):
+            if not isinstance(item, dict) or set(item) != {where, what} or not isinstance(item[what], str):
                 problems["bad_item"] = None
                 continue
-            box = _box(item["bbox_2d"])
-            if box is None:
+            shape = _shape(item[where], form)
+            if shape is None:
                 problems["bad_number"] = None
                 continue
-            right, bottom = max(box[0], box[2]), max(box[1], box[3])
-            if min(box) < 0 or right > frame.model_width or bottom > frame.model_height:
+            if any(not (0 <= x <= frame.model_width and 0 <= y <= frame.model_height) for x, y in shape):
                 problems["out_of_bounds"] = None
-            if box[0] >= box[2] or box[1] >= box[3]:
+            if len(shape) == 2 and (shape[0][0] >= shape[1][0] or shape[0][1] >= shape[1][1]):
                 problems["swapped_corners"] = None
-            if (box, item["label"]) in seen:
-                problems["duplicate"] = None
-            seen.add((box, item["label"]))
-            boxes.append(frame.to_original(box))
-            labels.append(item["label"])
+            shapes.append(shape)
+            labels.append(item[what])
+        if len(set(zip(shapes, labels, strict=True))) < len(shapes):
+            problems["duplicate"] = None
         well_formed = problems.keys() <= {"duplicate"}  # saying a thing twice is no mistake of form
-        return Answer(tuple(boxes), tuple(labels), well_formed, tuple(problems), "truncated" in problems)
+        return Answer(
+            tuple(frame.to_original(_bounds(shape)) for shape in shapes),
+            tuple(labels),
+            well_formed,
+            tuple(problems),
+            "truncated" in problems,
+            tuple(map(frame.polygon_to_original, shapes)) if form == "polygons" else (),
+        )
+
+
+def _written(box: Box, form: Form) -> str:
+    """The place of an item of that form, for an object with that box in the model's pixels."""
+    x1, y1, x2, y2 = (math.floor(x + 0.5) for x in box)
+    if form == "points":
+        return f"[{math.floor((box[0] + box[2] + 1) / 2)}, {math.floor((box[1] + box[3] + 1) / 2)}]"
+    if form == "polygons":
+        return f"[[{x1}, {y1}], [{x2}, {y1}], [{x2}, {y2}], [{x1}, {y2}]]"
+    return f"[{x1}, {y1}, {x2}, {y2}]"
 
 
 def _items(text: str, problems: dict[str, None]) -> list[Any]:
@@ -148,11 +180,29 @@ def _closing_bracket(text: str, at: int) -> int | None:
     return None
 
 
-def _box(value: Any) -> Box | None:
-    """Four finite numbers, or None."""
-    if not isinstance(value, list) or len(value) != 4:
+def _shape(place: Any, form: Form) -> Polygon | None:
+    """The corners: one of a point, two of a box, three or more of a polygon; None for what is no such list."""
+    if form == "polygons":
+        corners = [_numbers(corner, 2) for corner in place] if isinstance(place, list) else []
+        shape = tuple((corner[0], corner[1]) for corner in corners if corner)
+        return shape if 3 <= len(shape) == len(corners) else None
+    numbers = _numbers(place, 2 if form == "points" else 4)
+    return None if numbers is None else tuple(zip(numbers[::2], numbers[1::2], strict=True))
+
+
+def _numbers(value: Any, count: int) -> list[float] | None:
+    """So many finite numbers, or None."""
+    if not isinstance(value, list) or len(value) != count:
         return None
     for number in value:
         if type(number) not in (int, float) or not -_HUGE < number < _HUGE:  # NaN fails both
             return None
-    return (float(value[0]), float(value[1]), float(value[2]), float(value[3]))
+    return [float(number) for number in value]
+
+
+def _bounds(shape: Polygon) -> Box:
+    """Two corners as they are written, in order or not; more are bounded."""
+    if len(shape) == 2:
+        return (*shape[0], *shape[1])
+    xs, ys = [x for x, _ in shape], [y for _, y in shape]
+    return (min(xs), min(ys), max(xs), max(ys))

@@ -1,6 +1,7 @@
 """Rewards that annotated boxes give to answers, without a reward model."""
 
 from vision_r1_grpo.rewards.refinement import Refinement, RefinementState
-from vision_r1_grpo.rewards.vision import RewardBatch, Target, VisionReward
+from vision_r1_grpo.rewards.scene import Target
+from vision_r1_grpo.rewards.vision import RewardBatch, VisionReward
 
 __all__ = ["Refinement", "RefinementState", "RewardBatch", "Target", "VisionReward"]

@@ -14,8 +14,7 @@ import torch
 from torch import Tensor
 
 from vision_r1_data import Answer
-from vision_r1_grpo.rewards.scene import make_scene
-from vision_r1_grpo.rewards.vision import Target
+from vision_r1_grpo.rewards.scene import Target, make_scene
 from vision_r1_ops import box_iou
 
 _SAME_BOX, _WHOLE_IMAGE = 0.9, 0.9
@@ -77,7 +76,7 @@ def count_signs(answers: Sequence[Answer], targets: Sequence[Target]) -> dict[st
     Returns:
         What `monitors` makes ratios of.
     """
-    scene = make_scene(answers, targets, [answer.well_formed for answer in answers], str)
+    scene = make_scene(answers, targets)
     same_label = scene.pred_labels[:, :, None] == scene.pred_labels[:, None, :]
     same = same_label & (box_iou(scene.pred, scene.pred) >= _SAME_BOX)
     sides = [(t.frame.width, t.frame.height, t.frame.width, t.frame.height) for t in targets]

@@ -1,9 +1,9 @@
 """The presets: criteria, each a small composition over ops, and what their parts weigh.
 
-Axes: N completions, M predicted, K true boxes. Empty cases of strict and paper; those of released, which pays
-for unreadable text where there is nothing to find, are in its docstring:
+Axes: N completions, M predicted, K true boxes. Empty cases of all but released, which pays for unreadable text
+where there is nothing to find and says so in its docstring:
 
-    ground truth | prediction            | format | recall, precision, F-measure
+    ground truth | prediction            | format | all other parts
     none         | none, well formed     | 1      | 1: a correct rejection
     none         | some                  | form   | 0: hallucination
     some         | none, well formed     | 1      | 0: silence
@@ -16,15 +16,13 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Literal, get_args
 
-import torch
-
 from vision_r1_data import Answer, Frame
+from vision_r1_grpo.rewards.f_measure import f_measure, refine
 from vision_r1_grpo.rewards.names import known_names
 from vision_r1_grpo.rewards.released import Released, read_qwen2_5_vl
 from vision_r1_grpo.rewards.scene import Scene, Scores
-from vision_r1_ops import Thresholds, box_iou, linear_sum_assignment, localization_rewards
-
-_BETA = 2
+from vision_r1_grpo.rewards.tasks import Counting, Grounding, Ocr, Pointing, Rec, Segmentation
+from vision_r1_ops import Thresholds, box_iou, localization_rewards
 
 Denominator = Literal["predicted", "matched"]
 
@@ -73,32 +71,16 @@ class Strict:
     """Format, and an F-measure in which a missed object and an invented one both cost.
 
     F = 5 * sum_m q_m / (M + 4 * K), the F-measure with beta = 2. q_m is the quality of a matched pair: 0 if
-    the labels differ or IoU < xi0; else f(IoU) of Eq. 8: 1 from xi2 on, 0 below xi1, IoU between. The pairs
-    are those with the largest sum of q: a matching by overlap alone may trade a hit for two near misses, and
-    then a box that hits nothing could bring the hit back and raise F.
-
-    Recall weighs more than precision because exploration needs it. Of two objects, the second box pays if it
-    is right one time in nine; under beta = 1 it is one in three, and a policy that is not there yet learns to
-    give one box and has no way back.
+    the labels differ or IoU < xi0; else f(IoU) of Eq. 8: 1 from xi2 on, 0 below xi1, IoU between.
     """
 
     def __call__(self, scene: Scene, thresholds: Thresholds) -> Scores:
         """Score the scene."""
-        iou = box_iou(scene.pred, scene.true)
-        same_label = scene.pred_labels[:, :, None] == scene.true_labels[:, None, :]
-        hit = same_label & (iou >= max(thresholds.xi0, thresholds.xi1))
-        quality = torch.where(iou >= thresholds.xi2, 1.0, iou) * hit
-        index = linear_sum_assignment(quality, scene.n_pred, scene.n_true, maximize=True)
-        matched = index[:, :, None] == torch.arange(quality.shape[2])
-        found = (quality * matched).sum(dim=(1, 2))
-        boxes = scene.n_pred + _BETA**2 * scene.n_true
-        f_measure = torch.where(boxes > 0, (1 + _BETA**2) * found / boxes.clamp(min=1), 1.0)
-        parts = {"format": scene.well_formed.float(), "f_measure": f_measure * scene.readable}
-        saturated = matched & (quality == 1)
-        return Scores(parts, matched.sum(dim=(1, 2)), saturated.sum(dim=(1, 2)))
+        quality = refine(box_iou(scene.pred, scene.true), thresholds) * scene.same_label
+        return f_measure(scene, quality)
 
 
-Criterion = Strict | Paper | Released
+Criterion = Strict | Paper | Released | Grounding | Rec | Pointing | Segmentation | Ocr | Counting
 
 
 @dataclass(frozen=True)
@@ -108,6 +90,7 @@ class Preset:
     Args:
         criterion: its dataclass fields are the preset's options.
         weights: of each of its parts in the total.
+        task: what is asked, a name of `vision_r1_data.prompts.TASKS`; it says what form the answers have.
         readers: dialect -> how completions are read, for a preset that reads them in its own way; a dialect
             that is not among them cannot be scored.
         same_label: labels are equal if this makes them equal.
@@ -115,13 +98,23 @@ class Preset:
 
     criterion: type[Criterion]
     weights: dict[str, float]
+    task: str = "detection"
     readers: Mapping[str, Callable[[str, Frame], Answer]] = field(default_factory=dict)
     same_label: Callable[[str], str] = str
 
 
 _PARTS = {"format": 1.0, "recall": 1.0, "precision": 1.0}
+_F_MEASURE = {"format": 1.0, "f_measure": 2.0}
 PRESETS = {
-    "strict": Preset(Strict, {"format": 1.0, "f_measure": 2.0}),
+    "strict": Preset(Strict, _F_MEASURE),
     "paper": Preset(Paper, _PARTS),
-    "released": Preset(Released, _PARTS, {"qwen2_5_vl": read_qwen2_5_vl}, str.lower),
+    "released": Preset(
+        Released, _PARTS, readers={"qwen2_5_vl": read_qwen2_5_vl}, same_label=str.lower
+    ),
+    "grounding": Preset(Grounding, {"format": 1.0, "mean_f": 2.0}, "grounding"),
+    "rec": Preset(Rec, {"format": 1.0, "accuracy": 2.0}, "rec"),
+    "pointing": Preset(Pointing, _F_MEASURE, "pointing"),
+    "segmentation": Preset(Segmentation, _F_MEASURE, "segmentation"),
+    "ocr": Preset(Ocr, _F_MEASURE, "ocr"),
+    "counting": Preset(Counting, {"format": 1.0, "count": 2.0}, "counting"),
 }

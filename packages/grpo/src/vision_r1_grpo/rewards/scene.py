@@ -5,17 +5,60 @@ Axes: N completions, M predicted, K true boxes.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Any
 
 import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
-from vision_r1_data import Box
+from vision_r1_data import Answer, Box, Frame, Sample
 
 Parts = dict[str, Float[Tensor, " n"]]
+
+
+@dataclass(frozen=True)
+class Target:
+    """The ground truth of one prompt.
+
+    Args:
+        boxes: K boxes xyxy in original pixels.
+        labels: K labels; the texts of an OCR task.
+        categories: the labels asked for, present or absent.
+        frame: how the image's pixels map to what the model sees.
+        segmentations: K masks as COCO writes them, in original pixels, or none at all: polygons as a list of
+            flat lists [x1, y1, x2, y2, ...], or a run-length encoding as a dict with size and counts. None
+            for an object without one.
+
+    Raises:
+        ValueError: there is not one label for each box, or not one segmentation, or a run-length encoding is
+            not of the image's size.
+    """
+
+    boxes: tuple[Box, ...]
+    labels: tuple[str, ...]
+    categories: tuple[str, ...]
+    frame: Frame
+    segmentations: tuple[Any, ...] = ()
+
+    def __post_init__(self) -> None:
+        masks = len(self.segmentations)
+        if len(self.labels) != len(self.boxes) or masks not in (0, len(self.boxes)):
+            raise ValueError(
+                "Target needs one label per box, and one segmentation per box or none at all, "
+                f"got {len(self.boxes)} boxes, {len(self.labels)} labels, {masks} segmentations"
+            )
+        size = [self.frame.height, self.frame.width]
+        for mask in self.segmentations:
+            if isinstance(mask, Mapping) and list(mask["size"]) != size:
+                raise ValueError(f"segmentation must be of height and width {size}, got {mask['size']}")
+
+    @classmethod
+    def of(cls, sample: Sample, frame: Frame) -> Target:
+        """The truth of a sample; crowds are no single objects and are left out."""
+        objects = sample.objects.without_crowd()
+        return cls(objects.boxes, objects.labels, sample.categories, frame)
 
 
 @dataclass(frozen=True)
@@ -30,6 +73,8 @@ class Scene:
         pred_labels: (N, M) label ids.
         true_labels: (N, K) label ids.
         well_formed: (N,) whether the text has the form that is asked for.
+        answers: the N answers, for what is no box.
+        targets: the N targets, likewise.
     """
 
     pred: Float[Tensor, "n m 4"]
@@ -39,6 +84,14 @@ class Scene:
     pred_labels: Int[Tensor, "n m"]
     true_labels: Int[Tensor, "n k"]
     well_formed: Bool[Tensor, " n"]
+    answers: Sequence[Answer]
+    targets: Sequence[Target]
+
+    @property
+    def same_label(self) -> Bool[Tensor, "n m k"]:
+        """Which predictions are called what which true object is called; padding is called nothing."""
+        same = self.pred_labels[:, :, None] == self.true_labels[:, None, :]
+        return same & (self.true_labels >= 0)[:, None, :]
 
     @property
     def readable(self) -> Bool[Tensor, " n"]:
@@ -61,23 +114,8 @@ class Scores:
     saturated: Int[Tensor, " n"]
 
 
-class Labelled(Protocol):
-    """Boxes xyxy and their labels: an answer or a target."""
-
-    @property
-    def boxes(self) -> tuple[Box, ...]:
-        """The boxes."""
-
-    @property
-    def labels(self) -> tuple[str, ...]:
-        """A label for each."""
-
-
 def make_scene(
-    answers: Sequence[Labelled],
-    targets: Sequence[Labelled],
-    well_formed: Sequence[bool],
-    same_label: Callable[[str], str],
+    answers: Sequence[Answer], targets: Sequence[Target], same_label: Callable[[str], str] = str
 ) -> Scene:
     """Pad N answers and targets; two labels are equal, and have one id, if `same_label` makes them so."""
     ids: dict[str, int] = {}
@@ -86,12 +124,12 @@ def make_scene(
             ids.setdefault(same_label(label), len(ids))
     pred, pred_labels, n_pred = _pad(answers, ids, same_label)
     true, true_labels, n_true = _pad(targets, ids, same_label)
-    formed = torch.tensor(list(well_formed), dtype=torch.bool)
-    return Scene(pred, true, n_pred, n_true, pred_labels, true_labels, formed)
+    formed = torch.tensor([answer.well_formed for answer in answers], dtype=torch.bool)
+    return Scene(pred, true, n_pred, n_true, pred_labels, true_labels, formed, answers, targets)
 
 
 def _pad(
-    side: Sequence[Labelled], ids: dict[str, int], same_label: Callable[[str], str]
+    side: Sequence[Answer] | Sequence[Target], ids: dict[str, int], same_label: Callable[[str], str]
 ) -> tuple[Float[Tensor, "n m 4"], Int[Tensor, "n m"], Int[Tensor, " n"]]:
     counts = torch.tensor([len(one.boxes) for one in side], dtype=torch.long)
     width = int(counts.max()) if len(side) else 0

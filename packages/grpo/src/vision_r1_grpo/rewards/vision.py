@@ -11,36 +11,15 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from vision_r1_data import Answer, Box, Dialect, Frame, Sample, get_dialect
+from vision_r1_data import Answer, Dialect, Frame, get_dialect
+from vision_r1_data.dialects.number import decode_number
+from vision_r1_data.prompts import TASKS, Form
 from vision_r1_grpo.rewards.names import known_names
 from vision_r1_grpo.rewards.presets import PRESETS, Criterion, Preset
 from vision_r1_grpo.rewards.refinement import Refinement
 from vision_r1_grpo.rewards.released import Released
-from vision_r1_grpo.rewards.scene import make_scene
+from vision_r1_grpo.rewards.scene import Target, make_scene
 from vision_r1_ops import Thresholds
-
-
-@dataclass(frozen=True)
-class Target:
-    """The ground truth of one prompt.
-
-    Args:
-        boxes: K boxes xyxy in original pixels.
-        labels: K labels.
-        categories: the labels asked for, present or absent.
-        frame: how the image's pixels map to what the model sees.
-    """
-
-    boxes: tuple[Box, ...]
-    labels: tuple[str, ...]
-    categories: tuple[str, ...]
-    frame: Frame
-
-    @classmethod
-    def of(cls, sample: Sample, frame: Frame) -> Target:
-        """The truth of a sample; crowds are no single objects and are left out."""
-        objects = sample.objects.without_crowd()
-        return cls(objects.boxes, objects.labels, sample.categories, frame)
 
 
 @dataclass(frozen=True)
@@ -145,14 +124,27 @@ class VisionReward:
         if thresholds is None:
             assert progress is not None
             thresholds = self.refinement(progress)
-        preset = PRESETS[self.preset]
-        read = preset.readers.get(self.dialect.name, self.dialect.decode)
-        answers = tuple(read(text, target.frame) for text, target in zip(completions, targets, strict=True))
-        scene = make_scene(answers, targets, [answer.well_formed for answer in answers], preset.same_label)
+        answers = tuple(
+            self.read(text, target.frame) for text, target in zip(completions, targets, strict=True)
+        )
+        scene = make_scene(answers, targets, PRESETS[self.preset].same_label)
         scores = self.criterion(scene, thresholds)
         parts = scores.parts
         total = sum((self.weights[name] * part for name, part in parts.items()), torch.zeros(len(answers)))
         return RewardBatch(total, parts, answers, scores.matched, scores.saturated)
+
+    @property
+    def form(self) -> Form:
+        """What answers are made of."""
+        return TASKS[PRESETS[self.preset].task].form
+
+    def read(self, text: str, frame: Frame) -> Answer:
+        """A completion as this reward reads it."""
+        if self.form == "number":
+            return decode_number(text)
+        if read := PRESETS[self.preset].readers.get(self.dialect.name):
+            return read(text, frame)
+        return self.dialect.decode(text, frame, self.form)
 
 
 def _check(

@@ -9,10 +9,10 @@ from typing import Literal
 
 from vision_r1_data import get_dialect
 from vision_r1_grpo.config import ConfigError
-from vision_r1_grpo.rewards.audit.exploits import EXPLOITS, Exploit
+from vision_r1_grpo.rewards.audit.exploits import Exploit, suite
 from vision_r1_grpo.rewards.audit.scenes import Scene, random_scenes
 from vision_r1_grpo.rewards.audit.score import Score
-from vision_r1_grpo.rewards.vision import Target
+from vision_r1_grpo.rewards.scene import Target
 
 Verdict = Literal["loses", "holds", "free", "wins"]
 
@@ -77,6 +77,7 @@ class Audit:
     Args:
         findings: one for each exploit that the dialect allows.
         dialect: how the answers were written.
+        task: what was asked.
         scenes: how many there were.
         seed: of the scenes and the answers.
         blind: right boxes earned no more than wrong ones: the reward does not read what is written.
@@ -84,6 +85,7 @@ class Audit:
 
     findings: tuple[Finding, ...]
     dialect: str
+    task: str
     scenes: int
     seed: int
     blind: bool
@@ -94,12 +96,21 @@ class Audit:
         return tuple(finding for finding in self.findings if finding.hole)
 
 
-def audit(score: Score, dialect: str, *, scenes: int = 200, seed: int = 0, resize: bool = True) -> Audit:
+def audit(
+    score: Score,
+    dialect: str,
+    *,
+    task: str = "detection",
+    scenes: int = 200,
+    seed: int = 0,
+    resize: bool = True,
+) -> Audit:
     """Run the exploit suite on a reward.
 
     Args:
         score: (N completions, N targets) -> N floats.
         dialect: how completions write boxes.
+        task: what is asked, a name of `vision_r1_data.prompts.TASKS`.
         scenes: how many random scenes to draw.
         seed: the same one gives the same scenes and the same answers.
         resize: whether the model may see images at another size than the original, to which boxes refer.
@@ -119,12 +130,12 @@ def audit(score: Score, dialect: str, *, scenes: int = 200, seed: int = 0, resiz
     """
     if scenes < 1:
         raise ValueError(f"scenes must be at least 1, got {scenes}")
-    drawn = random_scenes(scenes, seed, get_dialect(dialect), resize=resize)
+    drawn = random_scenes(scenes, seed, get_dialect(dialect), task, resize=resize)
     scorer = _Scorer(score)
     findings = tuple(
-        finding for exploit in EXPLOITS if (finding := _finding(exploit, drawn, scorer)) is not None
+        finding for exploit in suite(task) if (finding := _finding(exploit, drawn, scorer)) is not None
     )
-    return Audit(findings, dialect, scenes, seed, _blind(drawn, scorer))
+    return Audit(findings, dialect, task, scenes, seed, _blind(drawn, scorer))
 
 
 class _Scorer:
@@ -189,11 +200,15 @@ def _finding(exploit: Exploit, scenes: Sequence[Scene], scorer: _Scorer) -> Find
 
 
 def _blind(scenes: Sequence[Scene], scorer: _Scorer) -> bool:
-    """Whether as many boxes where nothing is earn as much as the right ones, over all scenes."""
+    """Whether as many boxes where nothing is earn as much as the right ones, over all scenes.
+
+    Of counts, one more than there are.
+    """
     filled = [scene for scene in scenes if scene.objects]
     wrong = []
     for scene in filled:
         rng = scene.rng("blind")
-        wrong.append(scene.write([scene.junk(rng) for _ in scene.objects]))
+        count = len(scene.objects) + (scene.form == "number")
+        wrong.append(scene.write([scene.junk(rng) for _ in range(count)]))
     earned = sum(scorer("wrong boxes", wrong, filled))
     return sum(scorer("an honest answer", [scene.perfect for scene in filled], filled)) <= earned + _TIE

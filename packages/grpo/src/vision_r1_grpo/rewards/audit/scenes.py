@@ -12,16 +12,20 @@ from dataclasses import dataclass
 from functools import cached_property
 
 from vision_r1_data import Box, Dialect, Frame, Objects
-from vision_r1_grpo.rewards.vision import Target
+from vision_r1_data.prompts import TASKS, Form
+from vision_r1_grpo.rewards.scene import Target
 
 Labelled = tuple[Box, str]
 
 _SIZES = ((320, 240), (640, 480), (480, 640), (512, 512), (1024, 768), (1333, 800))
 _SCALES = (0.75, 1.0, 1.6)
 _PATCH = 28  # pixels; the sides of what a model sees are multiples of it
+_POINTED = 0.3  # of the image's sides, the most of an object to point to, so that there is room beside it
+_WORDS = ("EXIT", "Bakery", "24 hours", "No parking", "Café", "Sale!", "Gleis 7", "TAXI", "open", "Müller & Co")
 _LABELS = ("person", "cat", "dog", "car", "traffic light", "cup", "café chair", "bird", "boat", "book")
 _MOST_OBJECTS = 12
 _SMALLEST = 32  # model pixels; a whole pixel more or less still hits
+_SIDE = 0.6  # of the image's sides, the most of an object
 _LARGEST = 0.4  # of the image, which as one box must hit nothing
 _SAME_LABEL, _OTHER_LABEL = 0.05, 0.3  # most overlap of two objects
 _WRONG, _AMBIGUOUS = 0.1, 0.45  # less overlap is none; more is taken for the other object
@@ -36,11 +40,20 @@ class Scene:
         target: what is there.
         dialect: how answers write it.
         seed: of everything random in the answers.
+        task: what is asked.
+        names: what an answer may call an object.
     """
 
     target: Target
     dialect: Dialect
     seed: str
+    task: str
+    names: tuple[str, ...]
+
+    @property
+    def form(self) -> Form:
+        """What an answer is made of."""
+        return TASKS[self.task].form
 
     @cached_property
     def objects(self) -> list[Labelled]:
@@ -52,13 +65,16 @@ class Scene:
         return random.Random(f"{self.seed} {purpose}")
 
     def write(self, objects: Sequence[Labelled]) -> str:
-        """The completion that names the objects."""
+        """The completion that names the objects, or says how many they are."""
+        if self.form == "number":
+            return str(len(objects))
         boxes, labels = tuple(box for box, _ in objects), tuple(label for _, label in objects)
-        return self.dialect.encode(Objects(boxes, labels), self.target.frame)
+        return self.dialect.encode(Objects(boxes, labels), self.target.frame, self.form)
 
     def written(self, box: Box) -> Box:
-        """The box as a reader of the completion sees it."""
-        return self.dialect.decode(self.write([(box, "")]), self.target.frame).boxes[0]
+        """The box as a reader of a completion of boxes sees it."""
+        text = self.dialect.encode(Objects((box,), ("",)), self.target.frame)
+        return self.dialect.decode(text, self.target.frame).boxes[0]
 
     @cached_property
     def perfect(self) -> str:
@@ -113,47 +129,63 @@ class Scene:
         side = 0.3
         while True:
             box = self.written(_random_box(rng, frame, (0.06, max(side, 0.07))))
-            if all(iou(box, true) < _WRONG for true in self.target.boxes):
-                return box, rng.choice(self.target.categories)
+            if all(iou(box, true) < _WRONG for true in self.target.boxes) and not self.hit(box):
+                return box, rng.choice(self.names)
             side *= 0.98
 
+    def hit(self, box: Box) -> bool:
+        """Whether the box, where it is written as a point, points to any object."""
+        x, y = (box[0] + box[2]) / 2, (box[1] + box[3]) / 2
+        margin = 1 + self.target.frame.width / self.target.frame.model_width  # the point is rounded
+        return self.form == "points" and any(
+            x1 - margin <= x <= x2 + margin and y1 - margin <= y <= y2 + margin
+            for x1, y1, x2, y2 in self.target.boxes
+        )
+
     def wrong_label(self, k: int, rng: random.Random) -> str:
-        """A label that was asked for and that nothing at object k's place has."""
+        """A name that nothing at object k's place has."""
         true, own = self.objects[k]
         taken = {label for box, label in self.objects if iou(box, true) >= _WRONG}
-        return rng.choice([label for label in self.target.categories if label not in taken | {own}])
+        return rng.choice([name for name in self.names if name not in taken | {own}])
 
 
-def random_scenes(count: int, seed: int, dialect: Dialect, *, resize: bool = True) -> list[Scene]:
+def random_scenes(
+    count: int, seed: int, dialect: Dialect, task: str = "detection", *, resize: bool = True
+) -> list[Scene]:
     """Scenes of several sizes with up to 12 objects of a few labels, about one in seven with none.
 
     Args:
         count: how many.
         seed: the same one gives the same scenes and answers, and the first n of more are the n of fewer.
         dialect: how answers are written.
+        task: what is asked; a referring expression has at most one object.
         resize: whether the model may see the images at another size than the original.
     """
-    return [_random_scene(f"{seed} {number}", dialect, resize) for number in range(count)]
+    return [_random_scene(f"{seed} {number}", dialect, task, resize) for number in range(count)]
 
 
-def _random_scene(seed: str, dialect: Dialect, resize: bool) -> Scene:
+def _random_scene(seed: str, dialect: Dialect, task: str, resize: bool) -> Scene:
     rng = random.Random(seed)
     width, height = rng.choice(_SIZES)
     scale = rng.choice(_SCALES)
     model = [max(round(side * scale / _PATCH), 1) * _PATCH for side in (width, height)]
     frame = Frame(width, height, *(model if resize else (width, height)))
-    categories = rng.sample(_LABELS, rng.randint(2, 6))
-    present = categories[: rng.randint(1, min(3, len(categories) - 1))]
+    names = rng.sample(_WORDS if task == "ocr" else _LABELS, rng.randint(2, 6))
+    if task == "rec":
+        names = names[:1]
+    present = names[: rng.randint(1, max(min(3, len(names) - 1), 1))]
+    largest = _POINTED if task == "pointing" else _SIDE
     objects: list[Labelled] = []
-    for _ in range(0 if rng.random() < 0.15 else rng.randint(1, _MOST_OBJECTS)):
+    for _ in range(0 if rng.random() < 0.15 else rng.randint(1, 1 if task == "rec" else _MOST_OBJECTS)):
         for _ in range(_TRIES):
-            box, label = _random_box(rng, frame, (0.08, 0.6)), rng.choice(present)
+            box, label = _random_box(rng, frame, (0.08, largest)), rng.choice(present)
             if _fits(box, label, objects, frame):
                 objects.append((box, label))
                 break
-    rng.shuffle(categories)
+    rng.shuffle(names)
     boxes, labels = tuple(box for box, _ in objects), tuple(label for _, label in objects)
-    return Scene(Target(boxes, labels, tuple(categories), frame), dialect, seed)
+    asked = () if task == "ocr" else tuple(names)
+    return Scene(Target(boxes, labels, asked, frame), dialect, seed, task, tuple(names))
 
 
 def _fits(box: Box, label: str, objects: Sequence[Labelled], frame: Frame) -> bool:

@@ -13,7 +13,8 @@ from typing import Any, Literal
 
 from vision_r1_data.prompts import detection_text
 from vision_r1_grpo.config import ConfigError
-from vision_r1_grpo.rewards.vision import RewardBatch, Target, VisionReward
+from vision_r1_grpo.rewards.scene import Target
+from vision_r1_grpo.rewards.vision import RewardBatch, VisionReward
 
 Score = Callable[[Sequence[str], Sequence[Target]], Sequence[float]]
 """N completions and N targets -> N floats."""

@@ -1,0 +1,199 @@
+"""Criteria of tasks beside detection: phrases, one expression, points, outlines, texts and counts.
+
+Each has what it takes for feedback to be definitive: one form of answer, one-to-one pairs, and a price for what
+is missing, invented or said twice. Axes: N completions, M predicted, K true objects.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from jaxtyping import Bool, Float, Int
+from numpy.typing import NDArray
+from pycocotools import mask as coco_mask
+from rapidfuzz.distance import Levenshtein
+from rapidfuzz.process import cdist
+from torch import Tensor
+
+from vision_r1_data import Answer, Frame
+from vision_r1_grpo.rewards.f_measure import BETA, f_measure, pair, refine, scores
+from vision_r1_grpo.rewards.scene import Scene, Scores, Target
+from vision_r1_ops import Thresholds, box_iou
+
+_SIMILAR = 0.5  # texts that have less in common are different texts
+
+
+@dataclass(frozen=True)
+class Grounding:
+    """Format, and the F-measure of each phrase, averaged over the phrases.
+
+    A phrase's boxes are compared with its own, so a phrase of one object counts as much as one of ten.
+
+        mean F = sum of F over the P phrases that are there / (P + U / (1 + beta^2))
+
+    U counts the boxes of phrases that are not there. They cost what a box too many costs a phrase of one
+    object. Quality is that of strict.
+    """
+
+    def __call__(self, scene: Scene, thresholds: Thresholds) -> Scores:
+        """Score the scene."""
+        quality = refine(box_iou(scene.pred, scene.true), thresholds) * scene.same_label
+        pairs = pair(quality, scene)
+        of_phrase = _alike(scene.true_labels).sum(dim=1)  # (N, K): objects of an object's phrase
+        said = scene.same_label.sum(dim=1)  # (N, K): boxes of an object's phrase
+        best = (1 + BETA**2) * quality / (said + BETA**2 * of_phrase).clamp(min=1)[:, None]
+        phrases = torch.where(of_phrase > 0, 1 / of_phrase.clamp(min=1), 0.0).sum(dim=1)
+        unasked = scene.n_pred - scene.same_label.any(dim=2).sum(dim=1)
+        shares = phrases + unasked / (1 + BETA**2)
+        mean = torch.where(shares > 0, (best * pairs).sum(dim=(1, 2)) / shares.clamp(min=0.1), 1.0)
+        return scores(scene, quality, pairs, mean_f=mean)
+
+
+@dataclass(frozen=True)
+class Rec:
+    """Format, and the quality of the one box that a referring expression asks for.
+
+    Labels are not compared: the question names the object. The quality is divided by the number of boxes, so
+    two guesses earn half. Where the expression fits K objects, accuracy = sum of q over pairs / max(M, K).
+    """
+
+    def __call__(self, scene: Scene, thresholds: Thresholds) -> Scores:
+        """Score the scene."""
+        quality = refine(box_iou(scene.pred, scene.true), thresholds)
+        pairs = pair(quality, scene)
+        most = torch.maximum(scene.n_pred, scene.n_true)
+        found = (quality * pairs).sum(dim=(1, 2))
+        accuracy = torch.where(most > 0, found / most.clamp(min=1), 1.0)
+        return scores(scene, quality, pairs, accuracy=accuracy)
+
+
+@dataclass(frozen=True)
+class Pointing:
+    """Format, and the F-measure of points; q is 1 for a point in an object of its label, else 0.
+
+    In an object means in its mask where there is one, else in its box.
+    """
+
+    def __call__(self, scene: Scene, thresholds: Thresholds) -> Scores:
+        """Score the scene."""
+        quality = _padded(scene, _inside) * scene.same_label
+        return f_measure(scene, quality)
+
+
+@dataclass(frozen=True)
+class Segmentation:
+    """Format, and the F-measure of outlines; q is that of strict with the IoU of masks.
+
+    An outline is cut at the image's edges. An object without a mask counts as its box filled.
+    """
+
+    def __call__(self, scene: Scene, thresholds: Thresholds) -> Scores:
+        """Score the scene."""
+        quality = refine(_padded(scene, _mask_iou), thresholds) * scene.same_label
+        return f_measure(scene, quality)
+
+
+@dataclass(frozen=True)
+class Ocr:
+    """Format, and the F-measure of texts with their boxes.
+
+    q = f(IoU) * s, where s = 1 - edit distance / length of the longer text, and 0 below one half. Texts are
+    compared as they are, letter case and spaces included.
+    """
+
+    def __call__(self, scene: Scene, thresholds: Thresholds) -> Scores:
+        """Score the scene."""
+        quality = refine(box_iou(scene.pred, scene.true), thresholds) * _padded(scene, _similarity)
+        return f_measure(scene, quality)
+
+
+@dataclass(frozen=True)
+class Counting:
+    """Format, and how near the number is to the number of objects.
+
+    count = min(said, true) / max(said, true), the IoU of two heaps, and 0 below xi0. Thresholds do not make
+    it 1: only the right number is right.
+    """
+
+    def __call__(self, scene: Scene, thresholds: Thresholds) -> Scores:
+        """Score the scene."""
+        said = torch.tensor([-1 if a.count is None else a.count for a in scene.answers], dtype=torch.float64)
+        less, more = torch.minimum(said, scene.n_true), torch.maximum(said, scene.n_true)
+        ratio = torch.where(more > 0, less / more.clamp(min=1), 1.0)
+        count = (ratio * (ratio >= thresholds.xi0) * (said >= 0)).float()
+        parts = {"format": scene.well_formed.float(), "count": count}
+        return Scores(parts, (count > 0).long(), (count == 1).long())
+
+
+def _alike(labels: Int[Tensor, "n k"]) -> Bool[Tensor, "n k k"]:
+    """Which objects have one label; padding has none."""
+    return (labels[:, :, None] == labels[:, None, :]) & (labels >= 0)[:, :, None]
+
+
+def _padded(
+    scene: Scene, compare: Callable[[Answer, Target], NDArray[np.floating | np.bool_]]
+) -> Float[Tensor, "n m k"]:
+    """`compare` gives the (M, K) values of one answer and its target."""
+    values = torch.zeros(len(scene.answers), scene.pred.shape[1], scene.true.shape[1])
+    for row, answer, target in zip(values, scene.answers, scene.targets, strict=True):
+        m, k = len(answer.boxes), len(target.boxes)
+        if m and k:
+            row[:m, :k] = torch.as_tensor(compare(answer, target))
+    return values
+
+
+def _similarity(answer: Answer, target: Target) -> NDArray[np.floating]:
+    scorer = Levenshtein.normalized_similarity
+    return cdist(answer.labels, target.labels, scorer=scorer, score_cutoff=_SIMILAR, dtype=np.float64)
+
+
+def _inside(answer: Answer, target: Target) -> NDArray[np.bool_]:
+    """A point is a box without extent; one on the edge of a box is inside."""
+    x, y = np.array([box[:2] for box in answer.boxes]).T[:, :, None]  # (M, 1) each
+    x1, y1, x2, y2 = np.array(target.boxes).T
+    inside: NDArray[np.bool_] = (x >= x1) & (x <= x2) & (y >= y1) & (y <= y2)
+    for k, segmentation in enumerate(target.segmentations):
+        if segmentation is not None:
+            inside[:, k] = _in_mask(x[:, 0], y[:, 0], coco_mask.decode(_true_mask(target, k)))
+    return inside
+
+
+def _in_mask(
+    x: NDArray[np.float64], y: NDArray[np.float64], mask: NDArray[np.uint8]
+) -> NDArray[np.bool_]:
+    height, width = mask.shape
+    within = (x >= 0) & (x < width) & (y >= 0) & (y < height)
+    hit = np.zeros(len(x), dtype=bool)
+    hit[within] = mask[y[within].astype(int), x[within].astype(int)] > 0
+    return hit
+
+
+def _mask_iou(answer: Answer, target: Target) -> NDArray[np.float64]:
+    predicted = [_polygon_mask([np.ravel(polygon)], target.frame) for polygon in answer.polygons]
+    true = [_true_mask(target, k) for k in range(len(target.boxes))]
+    iou: NDArray[np.float64] = coco_mask.iou(predicted, true, [0] * len(true))
+    return iou
+
+
+def _true_mask(target: Target, k: int) -> Any:
+    """The run-length encoded mask of an object, or of its box where it has none."""
+    segmentation = target.segmentations[k] if target.segmentations else None
+    if segmentation is None:
+        x1, y1, x2, y2 = target.boxes[k]
+        segmentation = [[x1, y1, x2, y1, x2, y2, x1, y2]]
+    if not isinstance(segmentation, Mapping):
+        return _polygon_mask(segmentation, target.frame)
+    if isinstance(segmentation["counts"], list):
+        return coco_mask.frPyObjects(segmentation, *segmentation["size"])
+    return segmentation
+
+
+def _polygon_mask(rings: Sequence[Any], frame: Frame) -> Any:
+    """Cut at the image's edges, without which a far corner would cost memory by its distance."""
+    sides = np.array([frame.width, frame.height], dtype=np.float64)
+    cut = [np.clip(np.reshape(ring, (-1, 2)), 0, sides).ravel().tolist() for ring in rings]
+    return coco_mask.merge(coco_mask.frPyObjects(cut, frame.height, frame.width))
