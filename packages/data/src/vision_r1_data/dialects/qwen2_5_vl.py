@@ -14,7 +14,9 @@ from __future__ import annotations
 import json
 import math
 import re
-from typing import Any
+from typing import Annotated, Any
+
+import msgspec
 
 from vision_r1_data.frame import Box, Frame
 from vision_r1_data.prompts import Message, image_question
@@ -29,6 +31,19 @@ _DECODER = json.JSONDecoder(parse_int=lambda digits: int(digits) if len(digits) 
 _HUGE = 1e9  # pixels; no image is larger
 _SEPARATOR = re.compile(r"\s*,?\s*")
 _STRING_OR_BRACKET = re.compile(r'"(?:[^"\\]+|\\.)*+"?|[][{}]', re.DOTALL)
+
+
+_Coordinate = Annotated[float, msgspec.Meta(gt=-_HUGE, lt=_HUGE)]
+
+
+class _Item(msgspec.Struct, forbid_unknown_fields=True, gc=False):
+    """One object as the dialect writes it."""
+
+    bbox_2d: tuple[_Coordinate, _Coordinate, _Coordinate, _Coordinate]
+    label: str
+
+
+_ITEMS = msgspec.json.Decoder(list[_Item])
 
 
 class Qwen25VL:
@@ -56,6 +71,9 @@ class Qwen25VL:
         Problems: no_json, bad_json, no_fence, extra_text, truncated (of the form), bad_item, bad_number,
         out_of_bounds, swapped_corners (of an item), and duplicate, which leaves an answer well formed.
         """
+        faultless = _faultless(text, frame)
+        if faultless is not None:
+            return faultless
         problems: dict[str, None] = {}
         items = _items(text, problems)
         boxes: list[Box] = []
@@ -81,6 +99,25 @@ class Qwen25VL:
             labels.append(item["label"])
         well_formed = problems.keys() <= {"duplicate"}  # saying a thing twice is no mistake of form
         return Answer(tuple(boxes), tuple(labels), well_formed, tuple(problems), "truncated" in problems)
+
+
+def _faultless(text: str, frame: Frame) -> Answer | None:
+    """The answer of a text without any problem, several times as fast as with a look for them; else None."""
+    body = text.strip()
+    if not (body.startswith(_OPEN) and body.endswith(_FENCE)):
+        return None
+    try:
+        items = _ITEMS.decode(body[len(_OPEN) : -len(_FENCE)].strip())
+    except ValueError:  # also of half a surrogate pair, which has no UTF-8
+        return None
+    boxes = [item.bbox_2d for item in items]
+    if len(set(boxes)) < len(boxes):  # perhaps with another label, which is none
+        return None
+    right, bottom = float(frame.model_width), float(frame.model_height)
+    for x1, y1, x2, y2 in boxes:
+        if not (0.0 <= x1 < x2 <= right and 0.0 <= y1 < y2 <= bottom):
+            return None
+    return Answer(frame.all_to_original(boxes), tuple([item.label for item in items]), well_formed=True)
 
 
 def _items(text: str, problems: dict[str, None]) -> list[Any]:

@@ -84,18 +84,20 @@ class Strict:
 
     def __call__(self, scene: Scene, thresholds: Thresholds) -> Scores:
         """Score the scene."""
-        iou = box_iou(scene.pred, scene.true)
-        same_label = scene.pred_labels[:, :, None] == scene.true_labels[:, None, :]
-        hit = same_label & (iou >= max(thresholds.xi0, thresholds.xi1))
-        quality = torch.where(iou >= thresholds.xi2, 1.0, iou) * hit
+        pred_labels, true_labels = scene.pred_labels[:, :, None], scene.true_labels[:, None, :]
+        same_label = (pred_labels == true_labels) & (true_labels >= 0)  # (N, M, K)
+        # Pairs whose labels differ are worth nothing, and are most.
+        n, m, k = same_label.nonzero(as_tuple=True)
+        iou = box_iou(scene.pred[n, m, None], scene.true[n, k, None]).flatten()
+        worth = torch.where(iou >= thresholds.xi2, 1.0, iou) * (iou >= max(thresholds.xi0, thresholds.xi1))
+        quality = torch.zeros(same_label.shape).index_put((n, m, k), worth)
         index = linear_sum_assignment(quality, scene.n_pred, scene.n_true, maximize=True)
-        matched = index[:, :, None] == torch.arange(quality.shape[2])
-        found = (quality * matched).sum(dim=(1, 2))
+        taken = worth * (index[n, m] == k)
+        found, saturated = torch.zeros(2, len(index)).index_add(1, n, torch.stack([taken, taken == 1]))
         boxes = scene.n_pred + _BETA**2 * scene.n_true
         f_measure = torch.where(boxes > 0, (1 + _BETA**2) * found / boxes.clamp(min=1), 1.0)
         parts = {"format": scene.well_formed.float(), "f_measure": f_measure * scene.readable}
-        saturated = matched & (quality == 1)
-        return Scores(parts, matched.sum(dim=(1, 2)), saturated.sum(dim=(1, 2)))
+        return Scores(parts, (index >= 0).sum(dim=1), saturated.long())
 
 
 Criterion = Strict | Paper | Released
