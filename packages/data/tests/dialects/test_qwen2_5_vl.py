@@ -2,10 +2,11 @@ import json
 import math
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from vision_r1_data import Answer, Dialect, Frame, Objects, get_dialect, list_dialects
+from vision_r1_data.dialects import qwen2_5_vl
 
 DIALECT = get_dialect("qwen2_5_vl")
 FRAME = Frame(width=640, height=480, model_width=1288, model_height=952)
@@ -16,6 +17,13 @@ TABLE = '{"bbox_2d": [5, 6, 70, 48], "label": "table"}'
 
 def decode(text: str, frame: Frame = SAME) -> Answer:
     return DIALECT.decode(text, frame)
+
+
+def decode_with_care(text: str, frame: Frame = SAME) -> Answer:
+    """The answer without the short cut for texts that have no problems."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(qwen2_5_vl, "_faultless", lambda *_: None)
+        return decode(text, frame)
 
 
 def fenced(body: str) -> str:
@@ -248,6 +256,7 @@ PIECES += ["-", "1e999", "NaN", "-Infinity", "9" * 5000, "true", "null", "\ud800
 @given(st.text() | st.lists(st.sampled_from(PIECES)).map("".join))
 def test_any_text_is_an_answer(text: str) -> None:
     answer = decode(text)
+    assert repr(answer) == repr(decode_with_care(text))  # a repr tells 0.0 from -0.0
     assert len(answer.boxes) == len(answer.labels)
     assert answer.well_formed == (not answer.problems)
     assert all(math.isfinite(x) for box in answer.boxes for x in box)
@@ -262,10 +271,28 @@ def test_a_changed_answer_is_an_answer(scene: tuple[Frame, Objects], data: st.Da
         end = data.draw(st.integers(start, min(len(text), start + 20)))
         text = text[:start] + data.draw(st.sampled_from(PIECES) | st.text(max_size=3)) + text[end:]
     answer = decode(text, frame)
+    assert repr(answer) == repr(decode_with_care(text, frame))
     assert answer.well_formed == (not answer.problems)
     if answer.well_formed:  # then the list says the same to a plain JSON reader
         items = json.loads(text.strip()[7:-3])
         assert answer.labels == tuple(item["label"] for item in items)
+
+
+@given(
+    st.lists(
+        st.from_regex(r"\A-?[0-9]{1,12}(\.[0-9]{1,25})?([eE][+-]?[0-9]{1,3})?\Z"), min_size=4, max_size=4
+    ),
+    st.text() | st.text().map(json.dumps).map(lambda label: label[1:-1]),
+)
+@example(["-0", "-0.0", "1E2", "1e-400"], "")
+@example(["0", "1e999", "999999999.9999999999", "1000000000"], "\\ud800")
+@example(["1", "2", "3", "4"], 'a", "label": "b')
+def test_any_number_and_label_reads_the_same_with_and_without_the_short_cut(
+    numbers: list[str], label: str
+) -> None:
+    text = fenced(f'[{{"bbox_2d": [{", ".join(sorted(numbers, key=float))}], "label": "{label}"}}]')
+    frame = Frame(640, 480, 10**9, 10**9)
+    assert repr(decode(text, frame)) == repr(decode_with_care(text, frame))
 
 
 # 2 MB each: a decoder whose work grew with the square of the length would not come back.

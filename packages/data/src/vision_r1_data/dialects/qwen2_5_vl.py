@@ -20,7 +20,9 @@ from __future__ import annotations
 import json
 import math
 import re
-from typing import Any
+from typing import Annotated, Any
+
+import msgspec
 
 from vision_r1_data.frame import Box, Frame, Polygon
 from vision_r1_data.prompts import Form, Message, image_question
@@ -41,13 +43,23 @@ _DECODER = json.JSONDecoder(parse_int=lambda digits: int(digits) if len(digits) 
 _HUGE = 1e9  # pixels; no image is larger
 _SEPARATOR = re.compile(r"\s*,?\s*")
 _STRING_OR_BRACKET = re.compile(r'"(?:[^"\\]+|\\.)*+"?|[][{}]', re.DOTALL)
+_Coordinate = Annotated[float, msgspec.Meta(gt=-_HUGE, lt=_HUGE)]
+
+
+class _Item(msgspec.Struct, forbid_unknown_fields=True, gc=False):
+    """One object as the dialect writes it."""
+
+    bbox_2d: tuple[_Coordinate, _Coordinate, _Coordinate, _Coordinate]
+    label: str
+
+
+_ITEMS = msgspec.json.Decoder(list[_Item])
 
 
 class Qwen25VL:
     """The Qwen2.5-VL dialect."""
 
     name = "qwen2_5_vl"
-
     forms = tuple(_KEYS)
 
     def encode(self, objects: Objects, frame: Frame, form: Form = "boxes") -> str:
@@ -74,6 +86,8 @@ class Qwen25VL:
         Problems: no_json, bad_json, no_fence, extra_text, truncated (of the text), bad_item, bad_number,
         out_of_bounds, swapped_corners (of an item), and duplicate, which leaves an answer well formed.
         """
+        if form == "boxes" and (faultless := _faultless(text, frame)) is not None:
+            return faultless
         problems: dict[str, None] = {}
         where, what = _KEYS[form]
         shapes: list[Polygon] = []
@@ -113,6 +127,25 @@ def _written(box: Box, form: Form) -> str:
     if form == "polygons":
         return f"[[{x1}, {y1}], [{x2}, {y1}], [{x2}, {y2}], [{x1}, {y2}]]"
     return f"[{x1}, {y1}, {x2}, {y2}]"
+
+
+def _faultless(text: str, frame: Frame) -> Answer | None:
+    """The answer of a text without any problem, several times as fast as with a look for them; else None."""
+    body = text.strip()
+    if not (body.startswith(_OPEN) and body.endswith(_FENCE)):
+        return None
+    try:
+        items = _ITEMS.decode(body[len(_OPEN) : -len(_FENCE)].strip())
+    except ValueError:  # also of half a surrogate pair, which has no UTF-8
+        return None
+    boxes = [item.bbox_2d for item in items]
+    if len(set(boxes)) < len(boxes):  # perhaps with another label, which is none
+        return None
+    right, bottom = float(frame.model_width), float(frame.model_height)
+    for x1, y1, x2, y2 in boxes:
+        if not (0.0 <= x1 < x2 <= right and 0.0 <= y1 < y2 <= bottom):
+            return None
+    return Answer(frame.all_to_original(boxes), tuple([item.label for item in items]), well_formed=True)
 
 
 def _items(text: str, problems: dict[str, None]) -> list[Any]:

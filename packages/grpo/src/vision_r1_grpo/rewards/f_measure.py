@@ -6,11 +6,11 @@ Axes: N completions, M predicted, K true objects.
 from __future__ import annotations
 
 import torch
-from jaxtyping import Bool, Float
+from jaxtyping import Float, Int
 from torch import Tensor
 
 from vision_r1_grpo.rewards.scene import Scene, Scores
-from vision_r1_ops import Thresholds, linear_sum_assignment
+from vision_r1_ops import Thresholds, box_iou, linear_sum_assignment
 
 BETA = 2
 """How much more recall weighs than precision.
@@ -26,14 +26,25 @@ def refine(overlap: Float[Tensor, "*n"], thresholds: Thresholds) -> Float[Tensor
     return worth * (overlap >= max(thresholds.xi0, thresholds.xi1))
 
 
-def pair(quality: Float[Tensor, "n m k"], scene: Scene) -> Bool[Tensor, "n m k"]:
+def same_label_iou(scene: Scene) -> Float[Tensor, "n m k"]:
+    """IoU where labels are equal and 0 elsewhere, which is most pairs and is not computed."""
+    n, m, k = scene.same_label.nonzero(as_tuple=True)
+    iou = box_iou(scene.pred[n, m, None], scene.true[n, k, None]).flatten()
+    return torch.zeros(scene.same_label.shape).index_put((n, m, k), iou)
+
+
+def pair(scene: Scene, quality: Float[Tensor, "n m k"]) -> tuple[Int[Tensor, "n m"], Float[Tensor, "n m"]]:
     """The one-to-one pairs with the largest sum of quality.
 
     A matching by overlap alone may trade a hit for two near misses, and then an object that hits nothing
     could bring the hit back and raise the reward.
+
+    Returns:
+        The true object of each prediction, -1 for none; and the quality of their pair, 0 for none.
     """
     index = linear_sum_assignment(quality, scene.n_pred, scene.n_true, maximize=True)
-    return index[:, :, None] == torch.arange(quality.shape[2])
+    found = quality.gather(2, index.clamp(min=0)[:, :, None]).squeeze(2)
+    return index, found * (index >= 0)
 
 
 def f_measure(scene: Scene, quality: Float[Tensor, "n m k"]) -> Scores:
@@ -41,21 +52,16 @@ def f_measure(scene: Scene, quality: Float[Tensor, "n m k"]) -> Scores:
 
     1 where nothing is there and nothing was said.
     """
-    pairs = pair(quality, scene)
+    index, found = pair(scene, quality)
     objects = scene.n_pred + BETA**2 * scene.n_true
-    found = (1 + BETA**2) * (quality * pairs).sum(dim=(1, 2))
-    measure = torch.where(objects > 0, found / objects.clamp(min=1), 1.0)
-    return scores(scene, quality, pairs, f_measure=measure)
+    measure = torch.where(objects > 0, (1 + BETA**2) * found.sum(dim=1) / objects.clamp(min=1), 1.0)
+    return scores(scene, index, found, f_measure=measure)
 
 
 def scores(
-    scene: Scene,
-    quality: Float[Tensor, "n m k"],
-    pairs: Bool[Tensor, "n m k"],
-    **content: Float[Tensor, " n"],
+    scene: Scene, index: Int[Tensor, "n m"], found: Float[Tensor, "n m"], **content: Float[Tensor, " n"]
 ) -> Scores:
     """The parts: the format, and the content, which is 0 where nothing can be read."""
     parts = {"format": scene.well_formed.float()}
     parts |= {name: part * scene.readable for name, part in content.items()}
-    saturated = pairs & (quality == 1)
-    return Scores(parts, pairs.sum(dim=(1, 2)), saturated.sum(dim=(1, 2)))
+    return Scores(parts, (index >= 0).sum(dim=1), (found == 1).sum(dim=1))

@@ -17,12 +17,12 @@ from dataclasses import dataclass, field
 from typing import Literal, get_args
 
 from vision_r1_data import Answer, Frame
-from vision_r1_grpo.rewards.f_measure import f_measure, refine
+from vision_r1_grpo.rewards.f_measure import f_measure, refine, same_label_iou
 from vision_r1_grpo.rewards.names import known_names
 from vision_r1_grpo.rewards.released import Released, read_qwen2_5_vl
 from vision_r1_grpo.rewards.scene import Scene, Scores
 from vision_r1_grpo.rewards.tasks import Counting, Grounding, Ocr, Pointing, Rec, Segmentation
-from vision_r1_ops import Thresholds, box_iou, localization_rewards
+from vision_r1_ops import Thresholds, localization_rewards
 
 Denominator = Literal["predicted", "matched"]
 
@@ -76,8 +76,7 @@ class Strict:
 
     def __call__(self, scene: Scene, thresholds: Thresholds) -> Scores:
         """Score the scene."""
-        quality = refine(box_iou(scene.pred, scene.true), thresholds) * scene.same_label
-        return f_measure(scene, quality)
+        return f_measure(scene, refine(same_label_iou(scene), thresholds))
 
 
 Criterion = Strict | Paper | Released | Grounding | Rec | Pointing | Segmentation | Ocr | Counting

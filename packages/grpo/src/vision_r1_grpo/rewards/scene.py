@@ -7,8 +7,10 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import chain
 from typing import Any
 
+import numpy as np
 import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
@@ -70,8 +72,8 @@ class Scene:
         true: (N, K, 4) true boxes xyxy.
         n_pred: (N,) how many of the M are there.
         n_true: (N,) how many of the K are there.
-        pred_labels: (N, M) label ids.
-        true_labels: (N, K) label ids.
+        pred_labels: (N, M) label ids, -1 in the padding.
+        true_labels: (N, K) label ids, likewise.
         well_formed: (N,) whether the text has the form that is asked for.
         answers: the N answers, for what is no box.
         targets: the N targets, likewise.
@@ -118,25 +120,25 @@ def make_scene(
     answers: Sequence[Answer], targets: Sequence[Target], same_label: Callable[[str], str] = str
 ) -> Scene:
     """Pad N answers and targets; two labels are equal, and have one id, if `same_label` makes them so."""
-    ids: dict[str, int] = {}
-    for one in (*answers, *targets):
-        for label in one.labels:
-            ids.setdefault(same_label(label), len(ids))
-    pred, pred_labels, n_pred = _pad(answers, ids, same_label)
-    true, true_labels, n_true = _pad(targets, ids, same_label)
+    told = chain.from_iterable(one.labels for one in (*answers, *targets))
+    numbers: dict[str, int] = {}
+    ids = {label: numbers.setdefault(same_label(label), len(numbers)) for label in dict.fromkeys(told)}
+    pred, pred_labels, n_pred = _pad(answers, ids)
+    true, true_labels, n_true = _pad(targets, ids)
     formed = torch.tensor([answer.well_formed for answer in answers], dtype=torch.bool)
     return Scene(pred, true, n_pred, n_true, pred_labels, true_labels, formed, answers, targets)
 
 
 def _pad(
-    side: Sequence[Answer] | Sequence[Target], ids: dict[str, int], same_label: Callable[[str], str]
+    side: Sequence[Answer] | Sequence[Target], ids: dict[str, int]
 ) -> tuple[Float[Tensor, "n m 4"], Int[Tensor, "n m"], Int[Tensor, " n"]]:
-    counts = torch.tensor([len(one.boxes) for one in side], dtype=torch.long)
-    width = int(counts.max()) if len(side) else 0
-    boxes, labels = torch.zeros(len(side), width, 4), torch.full((len(side), width), -1)
-    filled: Bool[Tensor, "n m"] = torch.arange(width) < counts[:, None]
-    flat = [box for one in side for box in one.boxes]
-    boxes[filled] = torch.tensor(flat, dtype=torch.float32).reshape(-1, 4)
-    flat_labels = [ids[same_label(label)] for one in side for label in one.labels]
-    labels[filled] = torch.tensor(flat_labels, dtype=torch.long)
-    return boxes, labels, counts
+    counts = np.fromiter((len(one.boxes) for one in side), np.int64, len(side))
+    total, width = int(counts.sum()), int(counts.max(initial=1))  # 1, so that there is something to gather
+    boxes, labels = np.zeros((len(side), width, 4), np.float32), np.full((len(side), width), -1)
+    filled = np.arange(width) < counts[:, None]
+    # NumPy reads an iterator of numbers three times as fast as nested sequences.
+    coordinates = chain.from_iterable(chain.from_iterable(one.boxes for one in side))
+    boxes[filled] = np.fromiter(coordinates, np.float32, 4 * total).reshape(-1, 4)
+    flat_ids = map(ids.__getitem__, chain.from_iterable(one.labels for one in side))
+    labels[filled] = np.fromiter(flat_ids, np.int64, total)
+    return torch.from_numpy(boxes), torch.from_numpy(labels), torch.from_numpy(counts)

@@ -20,7 +20,7 @@ from rapidfuzz.process import cdist
 from torch import Tensor
 
 from vision_r1_data import Answer, Frame
-from vision_r1_grpo.rewards.f_measure import BETA, f_measure, pair, refine, scores
+from vision_r1_grpo.rewards.f_measure import BETA, f_measure, pair, refine, same_label_iou, scores
 from vision_r1_grpo.rewards.scene import Scene, Scores, Target
 from vision_r1_ops import Thresholds, box_iou
 
@@ -31,7 +31,7 @@ _SIMILAR = 0.5  # texts that have less in common are different texts
 class Grounding:
     """Format, and the F-measure of each phrase, averaged over the phrases.
 
-    A phrase's boxes are compared with its own, so a phrase of one object counts as much as one of ten.
+    A phrase's boxes are compared with its own objects, so a phrase of one object counts as much as one of ten.
 
         mean F = sum of F over the P phrases that are there / (P + U / (1 + beta^2))
 
@@ -41,16 +41,15 @@ class Grounding:
 
     def __call__(self, scene: Scene, thresholds: Thresholds) -> Scores:
         """Score the scene."""
-        quality = refine(box_iou(scene.pred, scene.true), thresholds) * scene.same_label
-        pairs = pair(quality, scene)
-        of_phrase = _alike(scene.true_labels).sum(dim=1)  # (N, K): objects of an object's phrase
-        said = scene.same_label.sum(dim=1)  # (N, K): boxes of an object's phrase
-        best = (1 + BETA**2) * quality / (said + BETA**2 * of_phrase).clamp(min=1)[:, None]
-        phrases = torch.where(of_phrase > 0, 1 / of_phrase.clamp(min=1), 0.0).sum(dim=1)
-        unasked = scene.n_pred - scene.same_label.any(dim=2).sum(dim=1)
-        shares = phrases + unasked / (1 + BETA**2)
-        mean = torch.where(shares > 0, (best * pairs).sum(dim=(1, 2)) / shares.clamp(min=0.1), 1.0)
-        return scores(scene, quality, pairs, mean_f=mean)
+        index, found = pair(scene, refine(same_label_iou(scene), thresholds))
+        objects = _alike(scene.true_labels).sum(dim=1)  # (N, K): of an object's phrase
+        boxes = scene.same_label.sum(dim=1)  # (N, K): likewise
+        share = (1 + BETA**2) / (boxes + BETA**2 * objects).clamp(min=1)  # (N, K): of an object in its F
+        total = (found * share.gather(1, index.clamp(min=0))).sum(dim=1)
+        phrases = torch.where(objects > 0, 1 / objects.clamp(min=1), 0.0).sum(dim=1)
+        astray = scene.n_pred - scene.same_label.any(dim=2).sum(dim=1)
+        asked = phrases + astray / (1 + BETA**2)
+        return scores(scene, index, found, mean_f=torch.where(asked > 0, total / asked.clamp(min=0.1), 1.0))
 
 
 @dataclass(frozen=True)
@@ -63,12 +62,10 @@ class Rec:
 
     def __call__(self, scene: Scene, thresholds: Thresholds) -> Scores:
         """Score the scene."""
-        quality = refine(box_iou(scene.pred, scene.true), thresholds)
-        pairs = pair(quality, scene)
+        index, found = pair(scene, refine(box_iou(scene.pred, scene.true), thresholds))
         most = torch.maximum(scene.n_pred, scene.n_true)
-        found = (quality * pairs).sum(dim=(1, 2))
-        accuracy = torch.where(most > 0, found / most.clamp(min=1), 1.0)
-        return scores(scene, quality, pairs, accuracy=accuracy)
+        accuracy = torch.where(most > 0, found.sum(dim=1) / most.clamp(min=1), 1.0)
+        return scores(scene, index, found, accuracy=accuracy)
 
 
 @dataclass(frozen=True)
@@ -80,8 +77,7 @@ class Pointing:
 
     def __call__(self, scene: Scene, thresholds: Thresholds) -> Scores:
         """Score the scene."""
-        quality = _padded(scene, _inside) * scene.same_label
-        return f_measure(scene, quality)
+        return f_measure(scene, _padded(scene, _inside) * scene.same_label)
 
 
 @dataclass(frozen=True)
@@ -93,8 +89,7 @@ class Segmentation:
 
     def __call__(self, scene: Scene, thresholds: Thresholds) -> Scores:
         """Score the scene."""
-        quality = refine(_padded(scene, _mask_iou), thresholds) * scene.same_label
-        return f_measure(scene, quality)
+        return f_measure(scene, refine(_padded(scene, _mask_iou), thresholds) * scene.same_label)
 
 
 @dataclass(frozen=True)
