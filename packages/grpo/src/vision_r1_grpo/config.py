@@ -54,7 +54,9 @@ class RewardConfig:
         options: of the preset, such as `denominator` of paper and `adaptive` of released.
     """
 
-    preset: Literal["strict", "paper", "released"] = "strict"
+    preset: Literal[
+        "strict", "paper", "released", "grounding", "rec", "pointing", "segmentation", "ocr", "counting"
+    ] = "strict"
     weights: dict[str, float] = field(default_factory=dict)
     refinement: Refinement | None = None
     options: dict[str, Any] = field(default_factory=dict)

@@ -94,6 +94,7 @@ def _audit(arguments: argparse.Namespace) -> int:
     holes = run_audit(
         arguments.reward,
         arguments.dialect,
+        task=arguments.task,
         scenes=arguments.scenes,
         seed=arguments.seed,
         resize=not arguments.no_resize,
@@ -171,6 +172,11 @@ def _parser() -> argparse.ArgumentParser:
         help="a preset (default: strict), or a reward of your own: module:function or file.py:function",
     )
     audit.add_argument("--dialect", default="qwen2_5_vl", help="how the answers are written (%(default)s)")
+    audit.add_argument(
+        "--task",
+        choices=TASKS,
+        help="what is asked (default: what the preset scores, and detection for a reward of your own)",
+    )
     audit.add_argument("--scenes", type=_count, default=200, help="random scenes (%(default)s)")
     audit.add_argument("--seed", type=int, default=0, help="of the scenes and answers (%(default)s)")
     audit.add_argument(

@@ -18,6 +18,7 @@ from vision_r1_data import list_dialects
 from vision_r1_grpo import ConfigError
 from vision_r1_grpo.rewards.audit import Audit, Finding, audit, load_score
 from vision_r1_grpo.rewards.audit.score import Signature
+from vision_r1_grpo.rewards.presets import PRESETS
 
 _STYLES = {"loses": "green", "holds": "green", "free": "bold yellow", "wins": "bold red"}
 _WIDE = 110  # columns from which on the table says what each exploit does
@@ -35,6 +36,7 @@ def run_audit(
     reward: str,
     dialect: str,
     *,
+    task: str | None = None,
     scenes: int = 200,
     seed: int = 0,
     resize: bool = True,
@@ -47,6 +49,7 @@ def run_audit(
 
     Args:
         reward, dialect, signature, chat: what to audit, see `load_score`.
+        task: what is asked; by default the preset's own, and detection of a reward of one's own.
         scenes, seed, resize: on what, see `audit`.
         html: a page to write.
         json: the findings to write.
@@ -59,6 +62,10 @@ def run_audit(
     """
     if dialect not in list_dialects():
         raise ConfigError(f"unknown dialect {dialect!r}; known are {', '.join(list_dialects())}")
+    own = PRESETS[reward].task if reward in PRESETS else None
+    task = task or own or "detection"
+    if own not in (None, task):
+        raise ConfigError(f"preset {reward!r} scores {own}, not {task}; leave --task out or say {own}")
     for path in (html, json):
         if path is not None and not path.parent.is_dir():
             raise ConfigError(
@@ -67,7 +74,7 @@ def run_audit(
     score = load_score(reward, dialect, signature=signature, chat=chat)
     console = Console(highlight=False)
     with console.status(f"auditing {reward} on {scenes} scenes"):
-        found = audit(score, dialect, scenes=scenes, seed=seed, resize=resize)
+        found = audit(score, dialect, task=task, scenes=scenes, seed=seed, resize=resize)
     console.print(audit_table(found, reward, wide=console.width >= _WIDE))
     console.print(_VERDICTS, style="dim")
     if found.blind:
@@ -83,7 +90,7 @@ def run_audit(
 def audit_table(found: Audit, reward: str, *, wide: bool) -> Table:
     """A row for each exploit, by kind."""
     table = Table(
-        title=f"Reward audit: {reward}, {found.scenes} scenes, seed {found.seed}, {found.dialect}",
+        title=f"Reward audit: {reward}, {found.task}, {found.scenes} scenes, seed {found.seed}, {found.dialect}",
         title_style="bold",
         title_justify="left",
         box=None,

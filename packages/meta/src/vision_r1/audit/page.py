@@ -45,7 +45,8 @@ def audit_page(found: Audit, reward: str) -> str:
 
 def _protocol(found: Audit) -> str:
     said = text(
-        f"{found.scenes} random scenes, seed {found.seed}, answers as {found.dialect} writes them. An "
+        f"Task {found.task}, {found.scenes} random scenes, seed {found.seed}, answers as {found.dialect} "
+        "writes them. An "
         "exploit wins if it earns more than the honest answer on any scene, and is free if it earns as much: "
         "the completions of one prompt compete. What holds may earn as much, and never earned more."
     )
@@ -103,7 +104,7 @@ def _dumbbell(finding: Finding, low: float, high: float) -> str:
 def _holes(found: Audit) -> str:
     if not found.holes:
         return ""
-    scenes = [_hole(finding, found.dialect, place) for place, finding in enumerate(found.holes)]
+    scenes = [_hole(finding, found, place) for place, finding in enumerate(found.holes)]
     key = tag(
         "p",
         *(tag("span", tag("i", class_=kind), kind) for kind in ("right", "missed", "invented")),
@@ -114,27 +115,27 @@ def _holes(found: Audit) -> str:
     return tag("section", tag("h2", "Holes"), controls, tag("div", *scenes, class_="holes"))
 
 
-def _hole(finding: Finding, dialect: str, place: int) -> str:
+def _hole(finding: Finding, found: Audit, place: int) -> str:
     worst = finding.worst
     count = len(worst.target.boxes)
     gain = f"gains {worst.gain:.3f}" if finding.verdict == "wins" else "costs nothing"
     header = tag("header", tag("h3", text(finding.name)), tag("span", gain, class_="badge worse"))
     said = f"{finding.does} {count or 'No'} object{'' if count == 1 else 's'} there; "
-    asked = f"asked for: {', '.join(worst.target.categories)}."
+    asked = f"asked for: {', '.join(worst.target.categories) or 'all'}."
     strip = tag(
         "div",
-        _picture("Honest answer", worst, worst.honest, worst.honest_score, dialect, f"h{place}"),
-        _picture("Exploit", worst, worst.exploit, worst.exploit_score, dialect, f"e{place}"),
+        _picture("Honest answer", worst, worst.honest, worst.honest_score, found, f"h{place}"),
+        _picture("Exploit", worst, worst.exploit, worst.exploit_score, found, f"e{place}"),
         class_="strip",
     )
     return tag("article", header, tag("p", text(said + asked)), strip, class_="scene", id=_anchor(finding))
 
 
-def _picture(name: str, example: Example, answer: str, score: float, dialect: str, number: str) -> str:
+def _picture(name: str, example: Example, answer: str, score: float, found: Audit, number: str) -> str:
     return tag(
         "figure",
         tag("h4", text(name), " earns ", tag("b", f"{score:.3f}")),
-        _drawing(example, answer, dialect, number),
+        _drawing(example, answer, found, number),
         tag("pre", text(_short(answer) or "(no text)")),
     )
 
@@ -146,7 +147,7 @@ def _short(answer: str) -> str:
     return answer if left <= 0 else f"{answer[:_MOST_TEXT]}\n[... {left} more characters]"
 
 
-def _drawing(example: Example, answer: str, dialect: str, number: str) -> str:
+def _drawing(example: Example, answer: str, found: Audit, number: str) -> str:
     """The image as a plain sheet, what the answer misses, and the boxes it says."""
     target = example.target
     said = get_dialect(dialect).decode(answer, target.frame)
