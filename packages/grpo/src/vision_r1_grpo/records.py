@@ -75,8 +75,8 @@ class LiveProgress:
             self._live.console.print(f"step {row['step']}: stage {row['stage']} begins, {thresholds}")
         for name, level in row.get("alarms", {}).items():
             if name not in self._alarms:
-                said = f"step {row['step']}: alarm, {name} {level:.2f}. {ALARMS[name].meaning}"
-                self._live.console.print(said, soft_wrap=True)
+                alarm = f"{name} {level:.2f}. {ALARMS[name].measure}: {ALARMS[name].sign}."
+                self._live.console.print(f"step {row['step']}: alarm, {alarm}", soft_wrap=True)
                 self._alarms.add(name)
         self._newest |= row
         parts = {key: key.removeprefix("reward/") for key in row if key.startswith("reward/")}
