@@ -37,7 +37,7 @@ def test_the_line_crosses_the_limit_where_the_alarm_is_on():
     assert monitors.verdict == f"1 of {len(ALARMS)} alarms in 20 steps"
     (line,) = panel.series
     above = [at for at, level in line.points if level > panel.limit]
-    assert panel.marked == [(above[0], 20)]
+    assert panel.marked == [(above[0], 21)]
     assert above == list(range(16, 21))  # .1 + 6 / 10 * .4 > .1 + .2
     ((name, said),) = monitors.alarms
     assert name == "labels_wrong"
@@ -52,6 +52,11 @@ def test_alarms_that_come_and_go():
     monitors = reward_monitors(logged([*[step()] * 10, *bursts * 5]), WEIGHTS)
     ((_, said),) = monitors.alarms
     assert said.startswith("from step 11 to 20, from step 23 to 32, from step 35 to 44, and 2 more times.")
+
+
+def test_an_alarm_that_ends_with_the_last_step():
+    monitors = reward_monitors(logged([step(repeated=0.11), step()]), WEIGHTS)
+    assert monitors.alarms[0][1].startswith("from step 0 to 1.")
 
 
 def test_the_gap_is_shaded_until_f1_is_back():

@@ -118,7 +118,7 @@ def _marked(rows: Rows, name: str) -> list[Point]:
     """(from, to) of the steps where the alarm is on: until the next step that has its monitor."""
     measured = [row for row in rows if f"monitor/{name}" in row]
     spans: list[Point] = []
-    for row, after in pairwise([*measured, rows[-1]]):
+    for row, after in pairwise([*measured, {"step": rows[-1]["step"] + 1}]):
         if name in row["alarms"]:
             start = spans.pop()[0] if spans and spans[-1][1] == row["step"] else row["step"]
             spans.append((start, after["step"]))
@@ -126,7 +126,7 @@ def _marked(rows: Rows, name: str) -> list[Point]:
 
 
 def _when(spans: Sequence[Point], last: float) -> str:
-    said = [f"from step {start} on" if end == last else f"from step {start} to {end}" for start, end in spans]
+    said = [f"from step {start} on" if end > last else f"from step {start} to {end}" for start, end in spans]
     more = [f"and {len(said) - _MOST_SPANS} more times"] if len(said) > _MOST_SPANS else []
     return ", ".join(said[:_MOST_SPANS] + more)
 

@@ -126,7 +126,7 @@ def _svg(panel: Panel, style: str, **size: int) -> str:
         legend,
         *(_mark(span, x_axis, top, bottom) for span in panel.marked),
         _grid(x_axis, y_axis, "" if panel.small else panel.x_label, height),
-        "" if panel.limit is None else _level("limit", x_axis, y_axis(panel.limit)),
+        "" if panel.limit is None else _horizontal("limit", x_axis, y_axis(panel.limit)),
         *(_draw(line, x_axis, y_axis, layout.dots) for line in lines),
         tag("line", class_="cursor", y1=top, y2=bottom),
         xmlns="http://www.w3.org/2000/svg",
@@ -173,7 +173,7 @@ def _axes(panel: Panel, lines: Iterable[_Line], top: float, bottom: float) -> tu
     xs, ys = [x for x, _ in points], [y for _, y in points]
     left, right = panel.x_range or (min(xs), max(xs))
     layout, low = _layout(panel), min(0.0, *ys)
-    high = max(panel.limit or 0.0, *ys) if panel.y_max is None else max(panel.y_max, low)
+    high = max(0.0, panel.limit or 0.0, *ys) if panel.y_max is None else max(panel.y_max, low)
     step = _step(low, high, layout.y_ticks)
     low = math.floor(low / step + 1e-9) * step
     if panel.y_max is None or high <= low:
@@ -197,7 +197,7 @@ def _grid(x_axis: _Axis, y_axis: _Axis, x_label: str, height: float) -> str:
     for value in y_axis.ticks():
         y = y_axis(value)
         kind = "base" if value == 0 else "grid"
-        parts.append(_level(kind, x_axis, y))
+        parts.append(_horizontal(kind, x_axis, y))
         parts.append(tag("text", text(_short(value)), class_="tick y", x=x_axis.start - 8, y=y + 4))
     parts += [
         tag("text", text(_short(value)), class_="tick x", x=x_axis(value), y=y_axis.start + 17)
@@ -209,7 +209,7 @@ def _grid(x_axis: _Axis, y_axis: _Axis, x_label: str, height: float) -> str:
     return "".join(parts)
 
 
-def _level(kind: str, x_axis: _Axis, y: float) -> str:
+def _horizontal(kind: str, x_axis: _Axis, y: float) -> str:
     return tag("line", class_=kind, x1=x_axis.start, x2=x_axis.end, y1=y, y2=y)
 
 

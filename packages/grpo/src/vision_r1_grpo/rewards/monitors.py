@@ -58,8 +58,8 @@ class Alarm:
     window: int = _WINDOW
 
 
-# In healthy runs of the quickstart no share rises by more than .06 above its start, and F1 of 100 images is off
-# by .03 (standard deviation); the README says why of each.
+# In healthy quickstarts no mean rises by more than .06 above its start, and F1 of 100 images has a standard
+# deviation of .03; the README says why of each.
 ALARMS = {
     "boxes_per_true_box": Alarm(3.0, False, "Boxes per true box", "guesses cost too little"),
     "duplicates": Alarm(0.1, False, "Share of boxes that repeat one of their answer", "saying it twice pays"),
@@ -186,7 +186,8 @@ class History:
     def limit(self, name: str) -> float:
         """What the monitor's alarm is on above; it settles when the first values are there."""
         alarm = ALARMS[name]
-        return alarm.threshold + (fmean(self.first[f"monitor/{name}"]) if alarm.above_start else 0.0)
+        first = self.first[f"monitor/{name}"][: alarm.window]
+        return alarm.threshold + (fmean(first) if alarm.above_start else 0.0)
 
 
 def judge(row: Mapping[str, Any], history: History) -> dict[str, Any]:
