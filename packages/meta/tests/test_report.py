@@ -32,16 +32,16 @@ def test_a_calm_run():
 
 
 def test_the_line_crosses_the_limit_where_the_alarm_is_on():
-    monitors = reward_monitors(logged([{}, *[step()] * 10, *[step(wrong=0.5)] * 10]), WEIGHTS)
+    monitors = reward_monitors(logged([{}, *[step()] * 10, *[step(wrong=0.55)] * 10]), WEIGHTS)
     panel = panels(monitors)["labels_wrong"]
     assert monitors.verdict == f"1 of {len(ALARMS)} alarms in 20 steps"
     (line,) = panel.series
     above = [at for at, level in line.points if level > panel.limit]
     assert panel.marked == [(above[0], 21)]
-    assert above == list(range(16, 21))  # .1 + 6 / 10 * .4 > .1 + .2
+    assert above == list(range(13, 21))  # 3 / 10 * .45 > .12
     ((name, said),) = monitors.alarms
     assert name == "labels_wrong"
-    assert said.startswith("from step 16 on.")
+    assert said.startswith("from step 13 on.")
 
 
 def test_alarms_that_come_and_go():

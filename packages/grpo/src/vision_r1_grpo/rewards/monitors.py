@@ -69,7 +69,7 @@ ALARMS = {
         0.2, True, "Share of answers with under half of the boxes that are true", "silence pays"
     ),
     "label_entropy_lost": Alarm(0.2, True, "Share of the variety of labels that is lost", "a few names do"),
-    "labels_wrong": Alarm(0.2, True, "Share of boxes on an object that misname it", "names are free"),
+    "labels_wrong": Alarm(0.12, True, "Share of boxes on an object that misname it", "names are free"),
     "unreadable": Alarm(0.2, True, "Share of answers in which nothing can be read", "the form is forgotten"),
     "ill_formed": Alarm(0.2, True, "Share of answers that break the form", "it costs too little"),
     "f1_drop": Alarm(
