@@ -11,7 +11,7 @@ from pathlib import Path
 
 from vision_r1_data import Answer, Box, Frame, Objects, Sample, get_dialect, read_coco
 from vision_r1_data.scenes import LABELS, write_scenes
-from vision_r1_eval import Panel, Protocol, Report, Scene, Series, evaluate, write_report
+from vision_r1_eval import Monitors, Panel, Protocol, Report, Scene, Series, evaluate, write_report
 
 
 def main(path: Path) -> None:
@@ -42,6 +42,7 @@ def example_report(samples: list[Sample]) -> Report:
         protocol=f"{Protocol()}; greedy decoding, at most 128 new tokens",
         before=evaluate(samples, before),
         after=evaluate(samples, after),
+        monitors=_monitors(rng),
         curves=_curves(rng),
         gallery=_gallery(samples, before, after, before_texts, after_texts),
         facts=[
@@ -74,6 +75,16 @@ def _completion(rng: random.Random, sample: Sample, *, miss: float, invent: floa
 def _gallery(samples: list[Sample], *columns: list[Answer] | list[str]) -> list[Scene]:
     rows = zip(samples, *columns, strict=True)
     return [Scene(sample.load_image(), sample.id, sample.objects, *rest) for sample, *rest in rows]
+
+
+def _monitors(rng: random.Random) -> Monitors:
+    rising = [(step, 0.05 + 0.002 * max(0, step - 100) + rng.gauss(0, 0.005)) for step in range(1, 241)]
+    return Monitors(
+        "1 alarm in 240 steps",
+        "Dashed is the limit; shaded where the alarm is on.",
+        [("misnamed", "from step 175 on. Boxes on an object whose name is wrong: names are free.")],
+        [Panel("misnamed", "step", [Series("share", rising)], limit=0.2, marked=[(175, 240)], small=True)],
+    )
 
 
 def _curves(rng: random.Random) -> list[Panel]:

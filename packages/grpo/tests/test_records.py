@@ -66,3 +66,12 @@ def test_a_new_stage_is_said_once(capfd):
     _, err = capfd.readouterr()
     assert err.count("begins") == 1
     assert "step 7: stage 2 begins, xi0 0.75, xi1 0.75, xi2 0.9" in err
+
+
+def test_an_alarm_is_said_once(capfd):
+    with LiveProgress(visible=True) as live:
+        for step, alarms in enumerate(({}, {"too_few": 0.41}, {"too_few": 0.5}), start=5):
+            live.show(step / 10, {"step": step, "alarms": alarms})
+    _, err = capfd.readouterr()
+    assert err.count("silence pays") == 1
+    assert "step 6: alarm, too_few 0.41." in err

@@ -5,6 +5,7 @@ from vision_r1_eval.matching import Counts, Matching, match_objects
 from vision_r1_eval.metrics import Meaning, Metrics, comparison_table, evaluate, meanings
 from vision_r1_eval.protocol import Protocol
 from vision_r1_eval.report import (
+    Monitors,
     Panel,
     Report,
     Scene,
@@ -20,6 +21,7 @@ __all__ = [
     "Matching",
     "Meaning",
     "Metrics",
+    "Monitors",
     "Panel",
     "Protocol",
     "Report",

@@ -16,7 +16,7 @@ pytestmark = pytest.mark.skipif(
 )
 
 POINT_AT_THE_FIRST_CHART = """<script>
-const chart = document.querySelector("[data-plot]"), frame = chart.getBoundingClientRect();
+const chart = document.querySelector(".panels [data-plot]"), frame = chart.getBoundingClientRect();
 chart.dispatchEvent(new PointerEvent("pointermove", {clientX: frame.left + frame.width / 2, clientY: 300}));
 document.querySelector(".enlarge").click();
 document.getElementById("theme").click();

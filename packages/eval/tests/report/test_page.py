@@ -5,7 +5,7 @@ import pytest
 from PIL import Image
 
 from vision_r1_data import Answer, Objects
-from vision_r1_eval import Panel, Report, Scene, Series, evaluate, write_report
+from vision_r1_eval import Monitors, Panel, Report, Scene, Series, evaluate, write_report
 
 
 @pytest.fixture
@@ -34,7 +34,7 @@ def test_shows_everything(tmp_path, example_report):
     assert page.count('<article class="scene"') == len(example_report.gallery) == 24
     for scene in example_report.gallery:
         assert f"<h3>{scene.id}</h3>" in page
-    for panel in example_report.curves:
+    for panel in (*example_report.curves, *example_report.monitors.panels):
         assert f'aria-label="{panel.title}' in page
     for name, value in example_report.facts:
         assert f"<dt>{name}</dt><dd>{value}</dd>" in page
@@ -52,6 +52,7 @@ def test_everything_given_is_text(tmp_path, small_report):
         title=evil,
         subtitle=evil,
         protocol=evil,
+        monitors=Monitors(evil, evil, [(evil, evil)], [Panel(evil, evil, [])]),
         curves=[Panel(evil, evil, [Series(evil, [(0, 1)])], evil)],
         gallery=[scene],
         facts=[(evil, evil)],
@@ -63,8 +64,22 @@ def test_everything_given_is_text(tmp_path, small_report):
 
 def test_parts_that_are_empty_are_left_out(tmp_path, small_report):
     page = write(tmp_path / "report.html", small_report)
-    for heading in ("Curves", "Scenes", "About this run"):
+    for heading in ("Signs of a gamed reward", "Curves", "Scenes", "About this run"):
         assert f"<h2>{heading}</h2>" not in page
+
+
+@pytest.mark.parametrize(
+    ("alarms", "kind"), [([], "good"), ([("duplicates", "from step 7 on")], "bad")], ids=["none", "one"]
+)
+def test_alarms_are_said_and_marked(tmp_path, small_report, alarms, kind):
+    panels = [Panel(name, "step", [], marked=[(7, 9)], small=True) for name, _ in alarms]
+    monitors = Monitors("A verdict", "", alarms, [*panels, Panel("calm", "step", [])])
+    page = write(tmp_path / "report.html", dataclasses.replace(small_report, monitors=monitors))
+    assert f'<div class="verdict {kind}"><p>A verdict</p>' in page
+    assert page.count('class="panel small alarmed"') == len(alarms)
+    assert page.count('class="panel"') == 1
+    for name, when in alarms:
+        assert f"<li><strong>{name}</strong> {when}</li>" in page
 
 
 def test_numbers_that_are_not_defined_are_dashes(tmp_path, make_sample, make_answer):

@@ -30,6 +30,10 @@ def test_y_max_is_the_top_and_negative_values_fit():
     assert ticks(svg, "y")[-1] == "1"
 
 
+def lines(svg, kind):
+    return [e for e in svg.iter(f"{SVG}line") if e.get("class") == kind]
+
+
 @pytest.mark.parametrize(
     "points",
     [[], [(1, 1)], [(0, 0), (1, 0)], [(0, math.nan), (1, math.inf)], [(5, 1e-30), (5, 1e30)]],
@@ -72,3 +76,32 @@ def test_names_are_text():
     svg = svg_panel(Panel("<script>", "</svg>", [Series('"><script>', [(0, 1)]), Series("b", [(0, 1)])]))
     ElementTree.fromstring(svg)
     assert "<script" not in svg
+
+
+def test_a_limit_is_drawn_and_fits():
+    svg = parse(Panel("x", "step", [Series("a", [(0, 0.1), (9, 0.2)])], limit=1.0))
+    (limit,) = lines(svg, "limit")
+    assert limit.get("y1") == limit.get("y2") == lines(svg, "grid")[-1].get("y1")
+    assert ticks(svg, "y")[-1] == "1"
+    assert not lines(parse(Panel("x", "step", [Series("a", [(0, 0.1)])])), "limit")
+
+
+def test_marked_parts_are_shaded_and_wide_enough_to_be_seen():
+    svg = parse(Panel("x", "step", [Series("a", [(0, 1), (1000, 1)])], marked=[(500, 1000), (2, 2)]))
+    half, thin = (e for e in svg.iter(f"{SVG}rect") if e.get("class") == "mark")
+    plot = json.loads(svg.get("data-plot"))
+    assert float(half.get("x")) == (plot["left"] + plot["right"]) / 2
+    assert float(half.get("x")) + float(half.get("width")) == plot["right"]
+    assert float(thin.get("width")) == 2
+
+
+def test_the_horizontal_axis_can_be_given():
+    svg = parse(Panel("x", "step", [Series("a", [(40, 1)])], x_range=(0, 100)))
+    assert ticks(svg, "x") == ["0", "20", "40", "60", "80", "100"]
+
+
+def test_a_small_panel_has_few_ticks():
+    svg = parse(Panel("x", "step", [Series("a", [(0, 0), (100, 1)])], small=True))
+    assert float(svg.get("viewBox").split()[2]) < 210
+    assert ticks(svg, "y") == ["0", "0.5", "1"]
+    assert ticks(svg, "x") == ["0", "50", "100"]

@@ -73,11 +73,10 @@ class LiveProgress:
         if row.get("stage", 0) > self._newest.get("stage", math.inf):
             thresholds = ", ".join(f"{name} {row[name]:.3g}" for name in ("xi0", "xi1", "xi2"))
             self._live.console.print(f"step {row['step']}: stage {row['stage']} begins, {thresholds}")
-        for name in row.get("alarms", ()):
+        for name, level in row.get("alarms", {}).items():
             if name not in self._alarms:
-                value = f"{name} {row[f'monitor/{name}']:.2f}"
-                said = f"step {row['step']}: alarm, {value}. {ALARMS[name].meaning}"
-                self._live.console.print(said, soft_wrap=True)
+                alarm = f"{name} {level:.2f}. {ALARMS[name].measure}: {ALARMS[name].sign}."
+                self._live.console.print(f"step {row['step']}: alarm, {alarm}", soft_wrap=True)
                 self._alarms.add(name)
         self._newest |= row
         parts = {key: key.removeprefix("reward/") for key in row if key.startswith("reward/")}

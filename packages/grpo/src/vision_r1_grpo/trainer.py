@@ -12,7 +12,7 @@ import signal
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from functools import lru_cache, reduce
+from functools import lru_cache
 from pathlib import Path
 from types import FrameType
 from typing import Any
@@ -106,7 +106,7 @@ class GRPOTrainer:
         # Metrics are sums over all ranks, so one of them writes; completions are each rank's own.
         self.metrics = JsonLines(folder / "metrics.jsonl", after) if self.engine.rank == 0 else None
         self.completions = JsonLines(folder / f"completions{suffix}.jsonl", after)
-        self.history = reduce(History.after, self.metrics.read() if self.metrics else [], History())
+        self.history = History.of(self.metrics.read() if self.metrics else ())
 
     def train(self) -> TrainingResult:
         """Train to the end of the run, or until SIGINT or SIGTERM asks for a stop after the present step."""

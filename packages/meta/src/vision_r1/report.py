@@ -1,10 +1,11 @@
-"""The page of a run: what changed, the learning curves, and the answers side by side."""
+"""The page of a run: what changed, signs of a gamed reward, learning curves, and the answers side by side."""
 
 from __future__ import annotations
 
 import json
 import platform
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -13,16 +14,32 @@ import torch
 from vision_r1.config import RunConfig
 from vision_r1.measure import Measured
 from vision_r1_data import Sample
-from vision_r1_eval import Panel, Protocol, Report, Scene, Series, write_report
+from vision_r1_eval import Monitors, Panel, Protocol, Report, Scene, Series, write_report
+from vision_r1_grpo.rewards.monitors import ALARMS, History
 
-_MOST_SCENES = 60
+_MOST_SCENES, _MOST_SPANS = 60, 3
+Point = tuple[float, float]
 Rows = Sequence[dict[str, Any]]
 
 
 def write_run_report(
-    out: Path, config: RunConfig, samples: Sequence[Sample], before: Measured, after: Measured
+    out: Path,
+    config: RunConfig,
+    weights: Mapping[str, float],
+    samples: Sequence[Sample],
+    before: Measured,
+    after: Measured,
 ) -> None:
-    """Write `report.html` into the run folder, from its metrics.jsonl and the answers before and after."""
+    """Write `report.html` into the run folder, from its metrics.jsonl and the answers before and after.
+
+    Args:
+        out: the run folder.
+        config: the run.
+        weights: of the parts of its reward.
+        samples: the test samples.
+        before: what was answered to them before.
+        after: what is answered to them now.
+    """
     rows = [json.loads(line) for line in (out / "metrics.jsonl").read_text(encoding="utf-8").splitlines()]
     steps = [row for row in rows if row["step"] > 0]
     preset = config.training.reward.preset
@@ -32,11 +49,86 @@ def write_run_report(
         protocol=f"{len(samples)} held-out images, greedy answers; {Protocol()}",
         before=before.metrics,
         after=after.metrics,
+        monitors=reward_monitors(rows, weights),
         curves=learning_curves(rows, before),
         gallery=_gallery(samples, before, after),
         facts=_facts(config, steps),
     )
     write_report(out / "report.html", report)
+
+
+def reward_monitors(rows: Rows, weights: Mapping[str, float]) -> Monitors:
+    """What the alarms of a run went by, from the lines of its metrics.jsonl, and which were on.
+
+    Args:
+        rows: the lines.
+        weights: of the parts of its reward, each of which is at most 1.
+    """
+    history, levels = History(), {name: list[Point]() for name in ALARMS}
+    for row in rows:
+        history = history.after(row)
+        for name in ALARMS:
+            if f"monitor/{name}" in row:
+                levels[name].append((row["step"], history.level(name)))
+    ends, steps = (rows[0]["step"], rows[-1]["step"]), sum(row["step"] > 0 for row in rows)
+    marked = {name: _marked(rows, name) for name in ALARMS}
+    on = {name: spans for name, spans in marked.items() if spans}
+    most = sum(max(weight, 0.0) for weight in weights.values()) or 1.0
+    share = [(row["step"], row["reward"] / most) for row in rows if "reward" in row]
+    gap = Panel(
+        "Reward against held-out F1",
+        "step",
+        [
+            Series("reward, share of the most", share, smooth=True),
+            _series(rows, "eval/F1@50", "F1, validation"),
+        ],
+        "F1 is of greedy answers to the validation images. A gap that grows is a reward that pays for "
+        "something else; shaded where f1_drop is on.",
+        1.0,
+        ends,
+        marked=marked["f1_drop"],
+    )
+    small = [
+        Panel(
+            name,
+            "step",
+            [Series(name, points)],
+            f"{ALARMS[name].measure}; alarm above {history.limit(name):.2f}.",
+            x_range=ends,
+            limit=history.limit(name),
+            marked=marked[name],
+            small=True,
+        )
+        for name, points in levels.items()
+        if points
+    ]
+    return Monitors(
+        f"{len(on)} of {len(ALARMS)} alarms in {steps} steps" if on else f"No alarm in {steps} steps",
+        "A line is the mean that its alarm goes by, of the last 10 steps or the last evaluation; dashed is "
+        "the limit, shaded where the alarm is on. A limit that counts from the start stands from step 10 on.",
+        [
+            (name, f"{_when(spans, ends[1])}. {ALARMS[name].measure}: {ALARMS[name].sign}.")
+            for name, spans in on.items()
+        ],
+        [gap, *small],
+    )
+
+
+def _marked(rows: Rows, name: str) -> list[Point]:
+    """(from, to) of the steps where the alarm is on: until the next step that has its monitor."""
+    measured = [row for row in rows if f"monitor/{name}" in row]
+    spans: list[Point] = []
+    for row, after in pairwise([*measured, {"step": rows[-1]["step"] + 1}]):
+        if name in row["alarms"]:
+            start = spans.pop()[0] if spans and spans[-1][1] == row["step"] else row["step"]
+            spans.append((start, after["step"]))
+    return spans
+
+
+def _when(spans: Sequence[Point], last: float) -> str:
+    said = [f"from step {start} on" if end > last else f"from step {start} to {end}" for start, end in spans]
+    more = [f"and {len(said) - _MOST_SPANS} more times"] if len(said) > _MOST_SPANS else []
+    return ", ".join(said[:_MOST_SPANS] + more)
 
 
 def learning_curves(rows: Rows, before: Measured) -> list[Panel]:
@@ -45,14 +137,10 @@ def learning_curves(rows: Rows, before: Measured) -> list[Panel]:
     true_boxes = before.metrics.as_dict()["boxes_per_image"]
     return [
         Panel(
-            "Reward, and what it buys",
+            "Parts of the reward",
             "step",
-            [
-                *(_series(rows, key, key.removeprefix("reward/"), smooth=True) for key in parts),
-                _series(rows, "eval/F1@50", "F1, validation"),
-            ],
-            "Parts of the reward, mean over the completions of each step; and F1 of greedy answers to the "
-            "validation images. A gap that grows is a reward that pays for something else.",
+            [_series(rows, key, key.removeprefix("reward/"), smooth=True) for key in parts],
+            "Means over the completions of each step, before they are weighted.",
             1.0,
         ),
         Panel(

@@ -100,7 +100,7 @@ def run(config: RunConfig, out: Path, *, force: bool = False, resume: bool = Fal
             "seed": config.training.seed,
         }
         write_text(out / "metrics.json", json.dumps(summary, indent=2) + "\n")
-        write_run_report(out, config, splits.test, before, after)
+        write_run_report(out, config, reward.weights, splits.test, before, after)
         console.print(comparison_table(before.metrics, after.metrics), highlight=False, soft_wrap=True)
         console.print(f"open {out / 'report.html'}", highlight=False, soft_wrap=True)
     return True

@@ -39,6 +39,10 @@ class Panel:
         series: the lines.
         note: a sentence below that says how to read it.
         y_max: the top of the vertical axis; fitted to the points if left out.
+        x_range: the ends of the horizontal axis; fitted to the points if left out.
+        limit: a value that the lines should stay below, drawn as a dashed line.
+        marked: (from, to) of what is shaded, such as where a line is above its limit.
+        small: drawn at half the size, to stand in a row with others.
     """
 
     title: str
@@ -46,6 +50,27 @@ class Panel:
     series: Sequence[Series]
     note: str = ""
     y_max: float | None = None
+    x_range: tuple[float, float] | None = None
+    limit: float | None = None
+    marked: Sequence[tuple[float, float]] = ()
+    small: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Monitors:
+    """Signs that something goes wrong, and whether they say so.
+
+    Args:
+        verdict: one sentence.
+        note: how to read the charts.
+        alarms: (name, when and what it means) of each that was on; empty if all is well.
+        panels: charts; one that is not small takes the room of four.
+    """
+
+    verdict: str
+    note: str
+    alarms: Sequence[tuple[str, str]]
+    panels: Sequence[Panel]
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,6 +106,7 @@ class Report:
         protocol: how the numbers were made; printed beside them.
         before: the metrics before.
         after: the metrics after.
+        monitors: signs of a gamed reward.
         curves: charts, in the order of the page.
         gallery: scenes, in the order of the page.
         facts: (name, value) pairs about the run: model, data, time, seed.
@@ -91,6 +117,7 @@ class Report:
     protocol: str
     before: Metrics
     after: Metrics
+    monitors: Monitors | None = None
     curves: Sequence[Panel] = ()
     gallery: Sequence[Scene] = ()
     facts: Sequence[tuple[str, str]] = ()

@@ -55,6 +55,7 @@ def _page(report: Report) -> str:
         protocol=text(report.protocol),
         headline=_headline(report),
         table=_table(report),
+        monitors=_monitors(report),
         curves=_curves(report),
         gallery=_gallery(report),
         facts=_facts(report),
@@ -144,6 +145,22 @@ def _dumbbell(old: float, new: float, top: float) -> str:
         class_="dumbbell",
         aria_hidden="true",
     )
+
+
+def _monitors(report: Report) -> str:
+    monitors = report.monitors
+    if monitors is None:
+        return ""
+    alarms = [tag("li", tag("strong", text(name)), " ", text(when)) for name, when in monitors.alarms]
+    verdict = tag(
+        "div",
+        tag("p", text(monitors.verdict)),
+        tag("ul", *alarms) if alarms else "",
+        class_="verdict bad" if alarms else "verdict good",
+    )
+    panels = tag("div", *map(panel_figure, monitors.panels), class_="monitors")
+    note = tag("p", text(monitors.note), class_="note")
+    return tag("section", tag("h2", "Signs of a gamed reward"), verdict, note, panels)
 
 
 def _curves(report: Report) -> str:

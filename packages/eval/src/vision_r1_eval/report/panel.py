@@ -13,12 +13,28 @@ from vision_r1_eval.report.content import Panel, Point, Series
 from vision_r1_eval.report.files import read_file
 from vision_r1_eval.report.markup import tag, text
 
-_WIDTH, _HEIGHT = 420.0, 270.0
-_LEFT, _RIGHT, _TOP, _BOTTOM = 46.0, 14.0, 38.0, 42.0
 _LEGEND_ROW = 20.0
 _CHARACTER = 6.6  # width of a legend's character at 12 px, on the generous side
 _COLOURS = 6  # --series-0 to --series-5 in theme.css
-_FEW_POINTS = 40  # up to here every measured point gets a dot
+
+
+@dataclass(frozen=True, slots=True)
+class _Layout:
+    """The size of a chart, its margins, how many ticks fit an axis, and up to how many points get dots."""
+
+    width: float
+    height: float
+    left: float
+    right: float
+    top: float
+    bottom: float
+    x_ticks: int
+    y_ticks: int
+    dots: int
+
+
+_LARGE = _Layout(420.0, 270.0, 46.0, 14.0, 38.0, 42.0, x_ticks=5, y_ticks=5, dots=40)
+_SMALL = _Layout(190.0, 116.0, 32.0, 8.0, 32.0, 20.0, x_ticks=3, y_ticks=2, dots=12)
 
 
 def svg_panel(panel: Panel) -> str:
@@ -33,7 +49,8 @@ def svg_panel(panel: Panel) -> str:
         ('<svg', True)
     """
     style = tag("style", read_file("theme.css") + read_file("panel.css"))
-    return _svg(panel, style, width=int(2 * _WIDTH), height=int(2 * _HEIGHT))
+    layout = _layout(panel)
+    return _svg(panel, style, width=int(2 * layout.width), height=int(2 * layout.height))
 
 
 def panel_figure(panel: Panel) -> str:
@@ -43,7 +60,12 @@ def panel_figure(panel: Panel) -> str:
     if windows:
         notes.append(f"Bold: moving average over {' or '.join(map(str, windows))} points.")
     caption = tag("figcaption", text(" ".join(notes))) if notes else ""
-    return tag("figure", _svg(panel, ""), caption, class_="panel")
+    kinds = ("panel", *["small"] * panel.small, *["alarmed"] * bool(panel.marked))
+    return tag("figure", _svg(panel, ""), caption, class_=" ".join(kinds))
+
+
+def _layout(panel: Panel) -> _Layout:
+    return _SMALL if panel.small else _LARGE
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,6 +87,7 @@ class _Axis:
     high: float
     start: float
     end: float
+    step: float
 
     def __call__(self, value: float) -> float:
         share = (value - self.low) / (self.high - self.low)
@@ -72,19 +95,20 @@ class _Axis:
 
     def ticks(self) -> list[float]:
         """Round values inside, by steps of 1, 2 or 5 times a power of ten."""
-        step = _step(self.low, self.high)
-        first, last = math.ceil(self.low / step - 1e-9), math.floor(self.high / step + 1e-9)
-        return [round(n * step, 12) for n in range(first, last + 1)]
+        first, last = math.ceil(self.low / self.step - 1e-9), math.floor(self.high / self.step + 1e-9)
+        return [round(n * self.step, 12) for n in range(first, last + 1)]
 
 
 def _svg(panel: Panel, style: str, **size: int) -> str:
     lines = [_line(number, series) for number, series in enumerate(panel.series)]
-    legend, rows = _legend(lines) if len(lines) > 1 else ("", 0)
-    top = _TOP + rows * _LEGEND_ROW
-    height = _HEIGHT + rows * _LEGEND_ROW
-    x_axis, y_axis = _axes(panel, lines, top, height - _BOTTOM)
+    layout = _layout(panel)
+    legend, rows = _legend(lines, layout) if len(lines) > 1 else ("", 0)
+    top = layout.top + rows * _LEGEND_ROW
+    height = layout.height + rows * _LEGEND_ROW
+    bottom = height - layout.bottom
+    x_axis, y_axis = _axes(panel, lines, top, bottom)
     plot = {
-        "viewWidth": _WIDTH,
+        "viewWidth": layout.width,
         "left": x_axis.start,
         "right": x_axis.end,
         "low": x_axis.low,
@@ -100,11 +124,13 @@ def _svg(panel: Panel, style: str, **size: int) -> str:
         style,
         tag("text", text(panel.title), class_="title", x=2, y=18),
         legend,
-        _grid(x_axis, y_axis, panel.x_label, height),
-        *(_draw(line, x_axis, y_axis) for line in lines),
-        tag("line", class_="cursor", y1=top, y2=height - _BOTTOM),
+        *(_mark(span, x_axis, top, bottom) for span in panel.marked),
+        _grid(x_axis, y_axis, "" if panel.small else panel.x_label, height),
+        "" if panel.limit is None else _horizontal("limit", x_axis, y_axis(panel.limit)),
+        *(_draw(line, x_axis, y_axis, layout.dots) for line in lines),
+        tag("line", class_="cursor", y1=top, y2=bottom),
         xmlns="http://www.w3.org/2000/svg",
-        viewBox=f"0 0 {_WIDTH:g} {height:g}",
+        viewBox=f"0 0 {layout.width:g} {height:g}",
         class_="chart",
         role="img",
         aria_label=f"{panel.title}: {', '.join(line.name for line in lines)} by {panel.x_label}",
@@ -145,21 +171,23 @@ def _moving_average(points: Sequence[Point], window: int) -> list[Point]:
 def _axes(panel: Panel, lines: Iterable[_Line], top: float, bottom: float) -> tuple[_Axis, _Axis]:
     points = [point for line in lines for point in line.points] or [(0.0, 0.0)]
     xs, ys = [x for x, _ in points], [y for _, y in points]
-    left, right = min(xs), max(xs)
-    low = min(0.0, *ys)
-    high = max(0.0, *ys) if panel.y_max is None else max(panel.y_max, low)
-    step = _step(low, high)
+    left, right = panel.x_range or (min(xs), max(xs))
+    layout, low = _layout(panel), min(0.0, *ys)
+    high = max(0.0, panel.limit or 0.0, *ys) if panel.y_max is None else max(panel.y_max, low)
+    step = _step(low, high, layout.y_ticks)
     low = math.floor(low / step + 1e-9) * step
     if panel.y_max is None or high <= low:
         high = max(math.ceil(high / step - 1e-9), 1) * step
+    right = right if right > left else left + 1
+    across = _step(left, right, layout.x_ticks)
     return (
-        _Axis(left, right if right > left else left + 1, _LEFT, _WIDTH - _RIGHT),
-        _Axis(low, high, bottom, top),
+        _Axis(left, right, layout.left, layout.width - layout.right, across),
+        _Axis(low, high, bottom, top, step),
     )
 
 
-def _step(low: float, high: float) -> float:
-    rough = (high - low) / 5 if high > low else 0.2
+def _step(low: float, high: float, ticks: int) -> float:
+    rough = (high - low if high > low else 1.0) / ticks
     power = 10.0 ** math.floor(math.log10(rough))
     return next(n * power for n in (1, 2, 5, 10) if n * power >= rough * (1 - 1e-9))
 
@@ -169,29 +197,40 @@ def _grid(x_axis: _Axis, y_axis: _Axis, x_label: str, height: float) -> str:
     for value in y_axis.ticks():
         y = y_axis(value)
         kind = "base" if value == 0 else "grid"
-        parts.append(tag("line", class_=kind, x1=x_axis.start, x2=x_axis.end, y1=y, y2=y))
+        parts.append(_horizontal(kind, x_axis, y))
         parts.append(tag("text", text(_short(value)), class_="tick y", x=x_axis.start - 8, y=y + 4))
     parts += [
         tag("text", text(_short(value)), class_="tick x", x=x_axis(value), y=y_axis.start + 17)
         for value in x_axis.ticks()
     ]
-    middle = (x_axis.start + x_axis.end) / 2
-    parts.append(tag("text", text(x_label), class_="tick x label", x=middle, y=height - 5))
+    if x_label:
+        middle = (x_axis.start + x_axis.end) / 2
+        parts.append(tag("text", text(x_label), class_="tick x label", x=middle, y=height - 5))
     return "".join(parts)
+
+
+def _horizontal(kind: str, x_axis: _Axis, y: float) -> str:
+    return tag("line", class_=kind, x1=x_axis.start, x2=x_axis.end, y1=y, y2=y)
+
+
+def _mark(span: tuple[float, float], x_axis: _Axis, top: float, bottom: float) -> str:
+    """A shaded part of the plot, wide enough to be seen."""
+    left, right = map(x_axis, span)
+    return tag("rect", class_="mark", x=left, y=top, width=max(right - left, 2.0), height=bottom - top)
 
 
 def _short(value: float) -> str:
     return f"{value:,.10g}".replace("-", "\N{MINUS SIGN}")
 
 
-def _legend(lines: Iterable[_Line]) -> tuple[str, int]:
+def _legend(lines: Iterable[_Line], layout: _Layout) -> tuple[str, int]:
     """The names beside strokes of their colours, in as many rows as they need."""
     parts, x, row = [], 2.0, 0
     for line in lines:
         width = 24 + _CHARACTER * len(line.name)
-        if x > 2 and x + width > _WIDTH:
+        if x > 2 and x + width > layout.width:
             x, row = 2.0, row + 1
-        y = _TOP - 2 + row * _LEGEND_ROW
+        y = layout.top - 2 + row * _LEGEND_ROW
         stroke = {"stroke": line.colour, "stroke_dasharray": line.dash}
         parts.append(tag("line", class_="line", x1=x, x2=x + 14, y1=y, y2=y, **stroke))
         parts.append(tag("text", text(line.name), class_="legend", x=x + 20, y=y + 4))
@@ -199,14 +238,14 @@ def _legend(lines: Iterable[_Line]) -> tuple[str, int]:
     return "".join(parts), row + 1
 
 
-def _draw(line: _Line, x_axis: _Axis, y_axis: _Axis) -> str:
+def _draw(line: _Line, x_axis: _Axis, y_axis: _Axis, most_dots: int) -> str:
     def path(points: Sequence[Point], kind: str) -> str:
         places = " ".join(f"{x_axis(x):.1f},{y_axis(y):.1f}" for x, y in points)
         return tag("polyline", class_=kind, points=places, stroke=line.colour, stroke_dasharray=line.dash)
 
     if line.average:
         return path(line.points, "raw") + path(line.average, "line")
-    dots = line.points if len(line.points) <= _FEW_POINTS else []
+    dots = line.points if len(line.points) <= most_dots else []
     return path(line.points, "line") + "".join(
         tag("circle", cx=x_axis(x), cy=y_axis(y), r=2.5, fill=line.colour) for x, y in dots
     )
