@@ -6,6 +6,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from vision_r1_data import Answer, Dialect, Frame, Objects, get_dialect, list_dialects
+from vision_r1_data.prompts import Form
 from vision_r1_data.dialects import qwen2_5_vl
 
 DIALECT = get_dialect("qwen2_5_vl")
@@ -324,3 +325,71 @@ HOSTILE = {
 @pytest.mark.parametrize("in_fence", [False, True], ids=["bare", "fenced"])
 def test_long_hostile_text_comes_back(text: str, in_fence: bool) -> None:
     assert not decode(fenced(text) if in_fence else text).well_formed
+
+
+# Points, texts and polygons.
+
+
+@pytest.mark.parametrize(
+    ("form", "body"),
+    [
+        ("points", '{"point_2d": [322, 238], "label": "chair"}'),
+        ("texts", '{"bbox_2d": [0, 0, 644, 476], "text_content": "chair"}'),
+        ("polygons", '{"polygon_2d": [[0, 0], [644, 0], [644, 476], [0, 476]], "label": "chair"}'),
+    ],
+)
+def test_each_form_is_written_and_read(form: Form, body: str) -> None:
+    text = DIALECT.encode(Objects(((0, 0, 320, 240),), ("chair",)), FRAME, form)
+    assert text == fenced(f"[\n\t{body}\n]")
+    answer = DIALECT.decode(text, FRAME, form)
+    assert answer.well_formed
+    assert answer.labels == ("chair",)
+    middle = (160.0, 120.0, 160.0, 120.0)
+    assert answer.boxes[0] == (middle if form == "points" else (0.0, 0.0, 320.0, 240.0))
+    assert len(answer.polygons) == (form == "polygons")
+
+
+@pytest.mark.parametrize("form", ["boxes", "points", "texts", "polygons"])
+def test_the_items_of_another_form_are_bad(form: Form) -> None:
+    for other in ("boxes", "points", "texts", "polygons"):
+        answer = DIALECT.decode(DIALECT.encode(Objects(((1, 2, 30, 40),), ("chair",)), SAME, other), SAME, form)
+        assert answer.well_formed == (form == other)
+        assert answer.problems == (() if form == other else ("bad_item",))
+
+
+@pytest.mark.parametrize("form", ["points", "texts", "polygons"])
+@given(text=st.text(max_size=60) | st.text(alphabet='{}[]":,0123456789-eE.\\`jsonpitlabexcd_2 \n', max_size=80))
+def test_any_text_is_an_answer_of_any_form(form: Form, text: str) -> None:
+    answer = DIALECT.decode(text, SAME, form)
+    assert answer.well_formed == (set(answer.problems) <= {"duplicate"})
+    assert len(answer.boxes) == len(answer.labels)
+    assert len(answer.polygons) in (0, len(answer.boxes))
+
+
+@pytest.mark.parametrize(
+    ("place", "problems"),
+    [
+        ("[[1, 2], [30, 40], [1, 40]]", ()),
+        ("[[1, 2], [30, 40]]", ("bad_number",)),
+        ("[[1, 2], [30, 40], [1]]", ("bad_number",)),
+        ("[[1, 2], [30, 40], 7]", ("bad_number",)),
+        ("[[1, 2], [30, 40], [1, NaN]]", ("bad_number",)),
+        ("[[1, 2], [30, 51], [1, 40]]", ("out_of_bounds",)),
+        ("7", ("bad_number",)),
+    ],
+)
+def test_polygons_have_three_corners_or_more(place: str, problems: tuple[str, ...]) -> None:
+    text = fenced(f'[{{"polygon_2d": {place}, "label": "chair"}}]')
+    assert DIALECT.decode(text, SAME, "polygons").problems == problems
+
+
+def test_a_polygon_is_bounded_by_its_box() -> None:
+    text = fenced('[{"polygon_2d": [[10, 20], [50, 4], [30, 44]], "label": "chair"}]')
+    answer = DIALECT.decode(text, Frame(200, 100, 100, 50), "polygons")
+    assert answer.boxes == ((20.0, 8.0, 100.0, 88.0),)
+    assert answer.polygons == (((20.0, 40.0), (100.0, 8.0), (60.0, 88.0)),)
+
+
+def test_a_point_beyond_the_edge() -> None:
+    text = fenced('[{"point_2d": [101, 20], "label": "chair"}, {"point_2d": [1, 2], "label": "chair"}]')
+    assert DIALECT.decode(text, SAME, "points").problems == ("out_of_bounds",)

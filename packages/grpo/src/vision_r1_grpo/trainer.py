@@ -21,6 +21,7 @@ import torch
 from torch import Tensor
 
 from vision_r1_data import Sample
+from vision_r1_data.prompts import TASKS
 from vision_r1_grpo.advantages import group_advantages
 from vision_r1_grpo.checkpoint import RunState, has_checkpoint, load_checkpoint, save_checkpoint
 from vision_r1_grpo.config import ConfigError, GRPOConfig
@@ -223,6 +224,12 @@ class GRPOTrainer:
         return chosen[self.engine.rank :: self.engine.world_size]
 
     def _prompt(self, sample: Sample) -> Prompt:
+        asked = TASKS[sample.task].form if sample.task in TASKS else sample.task
+        if asked != self.reward.form:
+            raise ConfigError(
+                f"reward.preset {self.reward.preset!r} scores {self.reward.form}, and sample {sample.id!r} asks "
+                f"for {asked}; give its task a preset of its own"
+            )
         return self.policy.encode(self.reward.dialect.prompt(sample), sample.load_image())
 
     def _sampling(self) -> Sampling:

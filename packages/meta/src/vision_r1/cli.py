@@ -174,8 +174,9 @@ def _parser() -> argparse.ArgumentParser:
     audit.add_argument("--dialect", default="qwen2_5_vl", help="how the answers are written (%(default)s)")
     audit.add_argument(
         "--task",
-        choices=TASKS,
-        help="what is asked (default: what the preset scores, and detection for a reward of your own)",
+        metavar="TASK",
+        help="what is asked: detection, grounding, rec, pointing, segmentation, ocr or counting (default: what "
+        "the preset scores; detection for a reward of your own)",
     )
     audit.add_argument("--scenes", type=_count, default=200, help="random scenes (%(default)s)")
     audit.add_argument("--seed", type=int, default=0, help="of the scenes and answers (%(default)s)")

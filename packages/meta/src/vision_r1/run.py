@@ -25,6 +25,8 @@ from vision_r1_grpo.checkpoint import export_model, has_checkpoint
 from vision_r1_grpo.engine import init_distributed
 
 _MOST_HELD_OUT = 200
+# A run is asked and measured as detection; the presets of other tasks train through the Python interface.
+_DETECTION = ("strict", "paper", "released", "grounding")
 
 
 @dataclass(frozen=True)
@@ -113,6 +115,11 @@ def build_reward(config: RunConfig) -> VisionReward:
         ConfigError: its dialect, an option or a weighted part does not exist, or they do not go together.
     """
     settings = config.training.reward
+    if settings.preset not in _DETECTION:
+        raise ConfigError(
+            f"training.reward.preset: {settings.preset!r} asks for what a detection set does not hold; give one "
+            f"of {', '.join(_DETECTION)}, or train with vision_r1_grpo.GRPOTrainer on samples of that task"
+        )
     try:
         return VisionReward.from_preset(
             settings.preset,

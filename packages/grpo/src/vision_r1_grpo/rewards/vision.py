@@ -79,8 +79,9 @@ class VisionReward:
         """The reward of that name.
 
         Args:
-            name: "strict", where nothing is free; "paper", Eq. 3-8 as published; or "released", what the
-                released code computes.
+            name: "strict", where nothing is free; "paper", Eq. 3-8 as published; "released", what the released
+                code computes; or the name of a task beside detection, whose criterion is as strict:
+                "grounding", "rec", "pointing", "segmentation", "ocr" or "counting".
             dialect: how completions write boxes.
             refinement: progress of the run -> thresholds; by default the preset's own.
             weights: part name -> weight, in place of the preset's; a part of weight 0 is only logged.
@@ -156,6 +157,9 @@ def _check(
         "part": (weights, preset.weights),
         "dialect": ([dialect] if preset.readers else [], preset.readers),
     }
+    form, written = TASKS[preset.task].form, get_dialect(dialect).forms
+    if form not in (*written, "number"):
+        raise ValueError(f"preset {name!r} needs {form}; dialect {dialect!r} writes {', '.join(written)}")
     for kind, (given, there) in known.items():
         for one in given:
             if one not in there:

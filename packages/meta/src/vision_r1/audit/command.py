@@ -15,9 +15,11 @@ from rich.text import Text
 
 from vision_r1.audit.page import audit_page
 from vision_r1_data import list_dialects
+from vision_r1_data.prompts import TASKS
 from vision_r1_grpo import ConfigError
 from vision_r1_grpo.rewards.audit import Audit, Finding, audit, load_score
 from vision_r1_grpo.rewards.audit.score import Signature
+from vision_r1_grpo.rewards.names import known_names
 from vision_r1_grpo.rewards.presets import PRESETS
 
 _STYLES = {"loses": "green", "holds": "green", "free": "bold yellow", "wins": "bold red"}
@@ -62,6 +64,8 @@ def run_audit(
     """
     if dialect not in list_dialects():
         raise ConfigError(f"unknown dialect {dialect!r}; known are {', '.join(list_dialects())}")
+    if task is not None and task not in TASKS:
+        raise ConfigError(f"unknown task {task!r}; known are {known_names(TASKS, task)}")
     own = PRESETS[reward].task if reward in PRESETS else None
     task = task or own or "detection"
     if own not in (None, task):
