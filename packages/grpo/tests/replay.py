@@ -6,7 +6,7 @@ As a script: `replay.py FOLDER STEPS SETTINGS` runs on the ranks of its launcher
 import json
 import random
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import torch
@@ -23,12 +23,17 @@ GROUP = 4
 
 
 class ReplaySampler:
-    """Gives each image the same completions again: right, half right, silent, unreadable."""
+    """Gives each image the same completions again; by default right, half right, silent, unreadable."""
 
-    def __init__(self, policy: Policy, samples: Sequence[Sample]) -> None:
+    def __init__(
+        self,
+        policy: Policy,
+        samples: Sequence[Sample],
+        completions: Callable[[Sample], list[str]] = lambda sample: _completions(sample),
+    ) -> None:
         self.tokenizer = policy.processor.tokenizer
         self.completions = {
-            policy.encode(DIALECT.prompt(s), s.load_image()).pixel_values.sum().item(): _completions(s)
+            policy.encode(DIALECT.prompt(s), s.load_image()).pixel_values.sum().item(): completions(s)
             for s in samples
         }
 

@@ -4,17 +4,20 @@ import os
 import signal
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 import torch
 
+from vision_r1_data import Frame, Objects
+from vision_r1_data.scenes import SIZE
 from vision_r1_grpo import ConfigError, GRPOConfig, GRPOTrainer, Policy, VisionReward
 from vision_r1_grpo.config import SamplingConfig
 from vision_r1_grpo.logprobs import completion_logprobs
 
 sys.path.insert(0, str(Path(__file__).parent))
-from replay import GROUP, make_scenes, make_trainer
+from replay import DIALECT, GROUP, ReplaySampler, make_scenes, make_trainer
 
 
 @pytest.fixture(scope="module")
@@ -239,3 +242,38 @@ def test_zero_stage_3_is_refused(start, tmp_path):
     settings = {"zero_optimization": {"stage": 3}}
     with pytest.raises(ConfigError, match="must be 0, 1 or 2"):
         make_trainer(tmp_path / "run", Policy.from_pretrained(start), 4, deepspeed=settings)
+
+
+COMPLETIONS = {
+    "counting": lambda sample: [str(len(sample.objects)), str(len(sample.objects) + 1), "99", "many"],
+    "pointing": lambda sample: [
+        DIALECT.encode(objects, Frame(SIZE, SIZE, SIZE, SIZE), "points")
+        for objects in (sample.objects, Objects(sample.objects.boxes[:1], sample.objects.labels[:1]))
+        for _ in range(2)
+    ],
+}
+
+
+def task_trainer(start, folder, task, preset):
+    folder.mkdir()
+    policy = Policy.from_pretrained(start)
+    samples = [replace(sample, task=task) for sample in make_scenes(folder.parent) if len(sample.objects) > 1]
+    sampler = ReplaySampler(policy, samples, COMPLETIONS[task])
+    reward = VisionReward.from_preset(preset, "qwen2_5_vl")
+    config = GRPOConfig(sampling=SamplingConfig(group_size=GROUP), prompts_per_step=2, max_steps=1)
+    return GRPOTrainer(config, policy, reward, samples, folder=folder, sampler=sampler)
+
+
+@pytest.mark.parametrize(("task", "part"), [("counting", "count"), ("pointing", "f_measure")])
+def test_other_tasks_train_alike(start, tmp_path, task, part):
+    assert not task_trainer(start, tmp_path / "run", task, task).train().interrupted
+    row = json.loads((tmp_path / "run" / "metrics.jsonl").read_text())
+    assert row["informative_groups"] == 1
+    assert 0 < row[f"reward/{part}"] < 1
+    assert row["grad_norm"] > 0
+
+
+def test_a_question_that_the_reward_does_not_read_is_refused(start, tmp_path):
+    trainer = task_trainer(start, tmp_path / "run", "counting", "strict")
+    with pytest.raises(ConfigError, match="'strict' scores boxes, and sample '.*' asks for number"):
+        trainer.train()

@@ -40,7 +40,7 @@ def lines(out, name):
 def test_strict_is_the_default_and_has_no_hole(command):
     code, out, err = command("audit", "--scenes", 20)
     assert (code, err) == (0, "")
-    assert "Reward audit: strict, 20 scenes, seed 0, qwen2_5_vl" in out
+    assert "Reward audit: strict, detection, 20 scenes, seed 0, qwen2_5_vl" in out
     assert "No hole: none of 24 exploits" in out
     assert lines(out, "duplicate boxes")[-1] == "loses"
 
@@ -52,6 +52,32 @@ def test_paper_has_holes(command, monkeypatch):
     assert lines(out, "wrong labels")[-2:] == ["100%", "wins"]
     assert "Draws every object to the pixel, under another label." in out
     assert re.search(r"\d of 24 exploits earn what they should not; --html FILE shows where\.", out)
+
+
+def test_another_task(command):
+    code, out, err = command("audit", "counting", "--scenes", 20)
+    assert (code, err) == (0, "")
+    assert "Reward audit: counting, counting, 20 scenes, seed 0, qwen2_5_vl" in out
+    assert lines(out, "range of counts")[-1] == "loses"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["pointing", "--task", "ocr"], "preset 'pointing' scores pointing, not ocr; leave --task out"),
+        (["--task", "point"], "unknown task 'point'; known are detection, grounding"),
+    ],
+)
+def test_a_task_that_does_not_fit(command, arguments, message):
+    code, out, err = command("audit", *arguments)
+    assert (code, out) == (2, "")
+    assert message in err
+    assert err.count("\n") == 1
+
+
+def test_a_page_of_points(tmp_path, command, file):
+    command("audit", f"{file}:fond_of_words", "--task", "pointing", "--scenes", 5, "--html", tmp_path / "a.html")
+    assert "Task pointing, 5 random scenes" in (tmp_path / "a.html").read_text()
 
 
 def test_a_narrow_table_has_a_line_for_each_exploit(command, monkeypatch):

@@ -99,6 +99,7 @@ def test_bad_boxes_can_be_skipped(command, data, tmp_path):
         pytest.param(["data.held_out=1"], "data.held_out must lie between 0 and 1, got 1.0", id="held out"),
         pytest.param(["data.test.annotations=a.json"], "must be given together", id="half a test set"),
         pytest.param(["training.reward.preset=lenient"], "training.reward.preset", id="unknown preset"),
+        pytest.param(["training.reward.preset=counting"], "training.reward.preset", id="other task"),
         pytest.param(["data.dialect=morse"], "unknown dialect 'morse'; known are", id="unknown dialect"),
         pytest.param(
             ["training.reward.weights.recall=2"], "has no part 'recall'; its parts are", id="unknown part"
