@@ -1,3 +1,5 @@
+import subprocess
+import sys
 from types import SimpleNamespace
 
 import pytest
@@ -78,3 +80,16 @@ def test_thresholds_that_change_need_the_steps(batch):
 )
 def test_the_text_of_a_completion(completion, text):
     assert answer_text(completion) == text
+
+
+def test_rewards_need_nothing_of_the_trainer():
+    """verl and EasyR1 hold transformers at versions older than the trainer's."""
+    script = (
+        "import sys\n"
+        "for name in ('transformers', 'deepspeed', 'rich', 'datasets'):\n"
+        "    sys.modules[name] = None\n"
+        "from vision_r1_grpo.integrations import columns, swift, trl, verl\n"
+        "print(trl.vision_reward('strict', 'qwen2_5_vl').__name__)"
+    )
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
+    assert done.stdout == "vision_strict\n"

@@ -13,7 +13,7 @@ STATE = SimpleNamespace(global_step=3, max_steps=4)
 
 
 def batched(rows):
-    """None where a row lacks a column: RowPreprocessor.rows_to_batched (swift/dataset/preprocessor/core.py)."""
+    """RowPreprocessor.rows_to_batched (swift/dataset/preprocessor/core.py): None where a row has no value."""
     return {key: [row.get(key) for row in rows] for key in dict.fromkeys(key for row in rows for key in row)}
 
 
