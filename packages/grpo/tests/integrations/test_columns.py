@@ -82,7 +82,8 @@ def test_what_was_asked_for(columns, categories):
 
 
 def test_sizes_may_be_of_numpy():
-    assert read_row({**ROW, "width": np.int64(100)}) == read_row(ROW)
+    row = {**ROW, "width": np.int64(100)}
+    assert read_row(row) == read_ground_truth(ground_truth(row)) == read_row(ROW)
 
 
 BAD = {
@@ -121,6 +122,12 @@ def test_a_bad_row_is_an_error_of_one_line_that_names_it(change, message):
     assert "\n" not in str(caught.value)
 
 
+def test_an_error_does_not_repeat_a_long_value():
+    with pytest.raises(DataError) as caught:
+        read_row({**ROW, "solution": "x" * 10_000})
+    assert len(str(caught.value)) < 200
+
+
 def test_a_corner_may_be_rounded_out_of_its_image():
     assert read_row({**ROW, "solution": [["cat", [-1, -0.5, 100.4, 81]]]}).boxes[0][2] == 100.4
 
@@ -134,7 +141,7 @@ def test_missing_and_unequal_columns():
 
 @pytest.mark.parametrize("truth", ["cat", "[]", None, 7])
 def test_a_ground_truth_is_an_object(truth):
-    with pytest.raises(DataError, match=r"truth 3: must be the JSON object that columns\.ground_truth"):
+    with pytest.raises(DataError, match=r"truth 3: must be JSON as columns\.ground_truth"):
         read_ground_truth(truth, "truth 3")
 
 

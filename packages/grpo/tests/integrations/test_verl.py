@@ -104,9 +104,7 @@ def test_thresholds_that_change_are_refused(batch):
 
 
 def test_bad_truths_and_settings_are_errors_of_one_line(batch):
-    with pytest.raises(
-        DataError, match=r"^ground truth 0: must be the JSON object that columns\.ground_truth"
-    ):
+    with pytest.raises(DataError, match=r"^ground truth 0: must be JSON as columns\.ground_truth"):
         compute_score("photos", "[]", "cat", **SETTINGS["strict"])
     with pytest.raises(DataError, match=r"^ground truth 1: has no width; image_columns gives"):
         compute_score_batch(

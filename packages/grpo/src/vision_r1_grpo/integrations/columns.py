@@ -105,7 +105,7 @@ def read_rows(columns: Mapping[str, Any]) -> list[Target]:
         DataError: as `read_row`, or the columns are not of one length.
     """
     for name in _NEEDED:
-        if name not in columns:
+        if columns.get(name) is None:
             raise DataError(f"the data has no column {name}; {_hint(name)}")
     known = {name: columns[name] for name in (*_NEEDED, *_OPTIONAL) if columns.get(name) is not None}
     lengths = {name: len(values) for name, values in known.items()}
@@ -129,9 +129,7 @@ def ground_truth(row: Row) -> str:
         >>> read_ground_truth(truth).labels
         ('cat',)
     """
-    read_row(row)
-    known = {name: row[name] for name in (*_NEEDED, *_OPTIONAL) if row.get(name) is not None}
-    return json.dumps(known, ensure_ascii=False)
+    return json.dumps(write_row(read_row(row)), ensure_ascii=False)
 
 
 def read_ground_truth(text: str, where: str = "the ground truth") -> Target:
@@ -145,7 +143,7 @@ def read_ground_truth(text: str, where: str = "the ground truth") -> Target:
     except (TypeError, ValueError):
         row = None
     if not isinstance(row, dict):
-        raise DataError(f"{where}: must be the JSON object that columns.ground_truth writes, got {text!r}")
+        raise DataError(f"{where}: must be JSON as columns.ground_truth writes it, got {text!r:.80}")
     return read_row(row, where)
 
 
@@ -182,7 +180,7 @@ def _hint(name: str) -> str:
 def _list(row: Row, name: str, where: str) -> Sequence[Any]:
     value = _parsed(row[name], name, where)
     if not isinstance(value, (list, tuple)):
-        raise DataError(f"{where}: {name} must be a list, or JSON of one, got {row[name]!r}")
+        raise DataError(f"{where}: {name} must be a list, or JSON of one, got {row[name]!r:.80}")
     return value
 
 
@@ -192,7 +190,7 @@ def _parsed(value: Any, name: str, where: str) -> Any:
     try:
         return json.loads(value)
     except ValueError as error:
-        raise DataError(f"{where}: {name} is not JSON ({error}), got {value!r}") from error
+        raise DataError(f"{where}: {name} is not JSON ({error}), got {value!r:.80}") from error
 
 
 def _item(item: Any, frame: Frame, where: str) -> list[tuple[str, Box]]:
@@ -201,7 +199,7 @@ def _item(item: Any, frame: Frame, where: str) -> list[tuple[str, Box]]:
             return [(label, _box(box, frame, where)) for box in boxes]
         case [str(label), box]:
             return [(label, _box(box, frame, where))]
-    raise DataError(f"{where} must be {_FORM}, got {item!r}")
+    raise DataError(f"{where} must be {_FORM}, got {item!r:.80}")
 
 
 def _box(box: Any, frame: Frame, where: str) -> Box:
@@ -209,7 +207,7 @@ def _box(box: Any, frame: Frame, where: str) -> Box:
         case [int() | float() as x1, int() | float() as y1, int() | float() as x2, int() | float() as y2]:
             pass
         case _:
-            raise DataError(f"{where} has the box {box!r}; expected [x1, y1, x2, y2]")
+            raise DataError(f"{where} has the box {box!r:.80}; expected [x1, y1, x2, y2]")
     # NaN fails both.
     if not (x1 < x2 and y1 < y2):
         raise DataError(f"{where} has the box {list(box)}, which has no area; x1 < x2 and y1 < y2 must hold")
@@ -227,7 +225,7 @@ def _categories(row: Row, labels: tuple[str, ...], where: str) -> tuple[str, ...
     elif row.get("target_id_maps") is not None:
         ids = _parsed(row["target_id_maps"], "target_id_maps", where)
         if not isinstance(ids, Mapping):
-            raise DataError(f"{where}: target_id_maps must be label -> id, or JSON of it, got {ids!r}")
+            raise DataError(f"{where}: target_id_maps must be label -> id, or JSON of it, got {ids!r:.80}")
         asked = [label for label, number in ids.items() if number]  # 0 is the background
     else:
         asked = tuple(dict.fromkeys(labels))
