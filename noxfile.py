@@ -60,6 +60,17 @@ def tests(session: nox.Session) -> None:
 
 
 @nox.session
+def trl(session: nox.Session) -> None:
+    """Train the tiny model with TRL and our reward for three steps, in an environment of its own."""
+    session.run(sys.executable, "-m", "virtualenv", "--quiet", "--clear", str(ALONE / "trl"))
+    python = str(ALONE / "trl" / "bin" / "python")
+    install = (python, "-m", "pip", "install", "--quiet", f"--constraint={CONSTRAINTS}")
+    session.run(*install, "trl", *(f"./packages/{name}" for name in ("ops", "data", "grpo", "tiny")))
+    session.run(*install, "--no-deps", "torchvision")  # its own build of torch would replace one for the CPU
+    session.run(python, "packages/grpo/tests/integrations/run_trl.py", env=TESTING)
+
+
+@nox.session
 def lint(session: nox.Session) -> None:
     """Check the style and the format of all Python files with ruff."""
     python = shared_python(session)

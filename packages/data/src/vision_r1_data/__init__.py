@@ -3,7 +3,7 @@
 from vision_r1_data.dialects import Dialect, get_dialect, list_dialects
 from vision_r1_data.errors import DataError
 from vision_r1_data.frame import Box, Frame
-from vision_r1_data.processor import EncodedPrompt, VisionProcessor
+from vision_r1_data.processor import EncodedPrompt, VisionProcessor, image_frame
 from vision_r1_data.readers import read_coco
 from vision_r1_data.sample import Answer, Objects, Sample
 
@@ -18,6 +18,7 @@ __all__ = [
     "Sample",
     "VisionProcessor",
     "get_dialect",
+    "image_frame",
     "list_dialects",
     "read_coco",
 ]

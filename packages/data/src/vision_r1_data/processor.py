@@ -61,7 +61,7 @@ class VisionProcessor:
         """
         vision = self.image_processor(images=[image], return_tensors="np")
         grid = np.asarray(vision["image_grid_thw"], dtype=np.int64)
-        merge, patch = self.image_processor.merge_size, self.image_processor.patch_size
+        merge = self.image_processor.merge_size
         text = self.tokenizer.apply_chat_template(list(messages), tokenize=False, add_generation_prompt=True)
         ids = np.asarray(self.tokenizer(text, add_special_tokens=False)["input_ids"], dtype=np.int64)
         places = np.flatnonzero(ids == self.image_token_id)
@@ -69,11 +69,27 @@ class VisionProcessor:
             raise ValueError(f"messages must hold exactly one image, their chat template wrote {len(places)}")
         image_ids = np.full(int(grid.prod()) // merge**2, self.image_token_id)
         ids = np.concatenate([ids[: places[0]], image_ids, ids[places[0] + 1 :]])
-        _, rows, columns = grid[0].tolist()
         return EncodedPrompt(
             input_ids=ids,
             is_image=ids == self.image_token_id,
             pixel_values=np.asarray(vision["pixel_values"], dtype=np.float32),
             image_grid_thw=grid,
-            frame=Frame(image.width, image.height, columns * patch, rows * patch),
+            frame=_frame(image, grid, self.image_processor),
         )
+
+
+def image_frame(image: Image.Image, image_processor: Any, **options: Any) -> Frame:
+    """How the pixels of an image map to what a model sees, from its image processor's own resizing.
+
+    Args:
+        image: an RGB image.
+        image_processor: a transformers Qwen2-VL image processor.
+        options: of its call, such as do_resize=False.
+    """
+    vision = image_processor(images=[image], return_tensors="np", **options)
+    return _frame(image, np.asarray(vision["image_grid_thw"], dtype=np.int64), image_processor)
+
+
+def _frame(image: Image.Image, grid: npt.NDArray[np.int64], image_processor: Any) -> Frame:
+    (_, rows, columns), patch = grid[0].tolist(), image_processor.patch_size
+    return Frame(image.width, image.height, columns * patch, rows * patch)

@@ -6,8 +6,8 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from vision_r1_data import Answer, Dialect, Frame, Objects, get_dialect, list_dialects
-from vision_r1_data.prompts import Form
 from vision_r1_data.dialects import qwen2_5_vl
+from vision_r1_data.prompts import Form
 
 DIALECT = get_dialect("qwen2_5_vl")
 FRAME = Frame(width=640, height=480, model_width=1288, model_height=952)
@@ -352,13 +352,17 @@ def test_each_form_is_written_and_read(form: Form, body: str) -> None:
 @pytest.mark.parametrize("form", ["boxes", "points", "texts", "polygons"])
 def test_the_items_of_another_form_are_bad(form: Form) -> None:
     for other in ("boxes", "points", "texts", "polygons"):
-        answer = DIALECT.decode(DIALECT.encode(Objects(((1, 2, 30, 40),), ("chair",)), SAME, other), SAME, form)
+        answer = DIALECT.decode(
+            DIALECT.encode(Objects(((1, 2, 30, 40),), ("chair",)), SAME, other), SAME, form
+        )
         assert answer.well_formed == (form == other)
         assert answer.problems == (() if form == other else ("bad_item",))
 
 
 @pytest.mark.parametrize("form", ["points", "texts", "polygons"])
-@given(text=st.text(max_size=60) | st.text(alphabet='{}[]":,0123456789-eE.\\`jsonpitlabexcd_2 \n', max_size=80))
+@given(
+    text=st.text(max_size=60) | st.text(alphabet='{}[]":,0123456789-eE.\\`jsonpitlabexcd_2 \n', max_size=80)
+)
 def test_any_text_is_an_answer_of_any_form(form: Form, text: str) -> None:
     answer = DIALECT.decode(text, SAME, form)
     assert answer.well_formed == (set(answer.problems) <= {"duplicate"})

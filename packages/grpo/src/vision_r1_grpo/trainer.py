@@ -227,8 +227,8 @@ class GRPOTrainer:
         asked = TASKS[sample.task].form if sample.task in TASKS else sample.task
         if asked != self.reward.form:
             raise ConfigError(
-                f"reward.preset {self.reward.preset!r} scores {self.reward.form}, and sample {sample.id!r} asks "
-                f"for {asked}; give its task a preset of its own"
+                f"reward.preset {self.reward.preset!r} scores {self.reward.form}, and sample {sample.id!r} "
+                f"asks for {asked}; give its task a preset of its own"
             )
         return self.policy.encode(self.reward.dialect.prompt(sample), sample.load_image())
 

@@ -133,11 +133,15 @@ def test_the_first_number_of_any_text():
 
 
 def test_grounding_averages_over_phrases():
-    """One of two cats and the dog: F 5 * 1 / (1 + 4 * 2) and 1. A bird that is not there is a fifth of a phrase."""
+    """One of two cats and the dog: F 5 * 1 / (1 + 4 * 2) and 1. An absent bird is a fifth of a phrase."""
     truth = target(CAT, ((100, 0, 140, 40), "cat"), DOG)
-    assert parts("grounding", answer("grounding", CAT, DOG), truth)[1] == pytest.approx((5 / 9 + 1) / 2)
-    assert parts("grounding", answer("grounding", CAT, DOG, BIRD), truth)[1] == pytest.approx((5 / 9 + 1) / 2.2)
-    assert parts("grounding", answer("grounding", BIRD), truth)[1] == 0
+
+    def mean_f(*said):
+        return parts("grounding", answer("grounding", *said), truth)[1]
+
+    assert mean_f(CAT, DOG) == pytest.approx((5 / 9 + 1) / 2)
+    assert mean_f(CAT, DOG, BIRD) == pytest.approx((5 / 9 + 1) / 2.2)
+    assert mean_f(BIRD) == 0
 
 
 def test_a_wrong_phrase_earns_nothing():
@@ -183,12 +187,16 @@ def test_a_point_in_the_box_but_not_in_the_mask(encoded):
     truth = target(CAT, DOG, segmentations=(rle if encoded else TRIANGLE, None))
     assert parts("pointing", points((10, 10, "cat")), truth)[1] == pytest.approx(5 / 9)
     assert parts("pointing", points((70, 70, "cat")), truth)[1] == 0
-    assert parts("pointing", points((10, 10, "cat"), (180, 180, "dog")), truth)[1] == 1  # the dog has a box only
+    assert (
+        parts("pointing", points((10, 10, "cat"), (180, 180, "dog")), truth)[1] == 1
+    )  # the dog has a box only
     assert parts("pointing", points((9999, -5, "cat")), truth) == (0, 0)
 
 
 def polygon(label, *corners):
-    return f'```json\n[{{"polygon_2d": [{", ".join(map(str, map(list, corners)))}], "label": "{label}"}}]\n```'
+    return (
+        f'```json\n[{{"polygon_2d": [{", ".join(map(str, map(list, corners)))}], "label": "{label}"}}]\n```'
+    )
 
 
 @pytest.mark.parametrize("kind", ["polygon", "rle", "uncompressed"])

@@ -118,7 +118,8 @@ def test_unknown_names_are_said():
         (
             "papers",
             {},
-            "unknown reward preset 'papers'; known are strict, paper, released, grounding, rec, pointing, segmentation, ocr, counting; did you mean 'paper'?",
+            "unknown reward preset 'papers'; known are strict, paper, released, grounding, rec, pointing, "
+            "segmentation, ocr, counting; did you mean 'paper'?",
         ),
         (
             "strict",

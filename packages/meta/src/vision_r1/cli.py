@@ -175,8 +175,8 @@ def _parser() -> argparse.ArgumentParser:
     audit.add_argument(
         "--task",
         metavar="TASK",
-        help="what is asked: detection, grounding, rec, pointing, segmentation, ocr or counting (default: what "
-        "the preset scores; detection for a reward of your own)",
+        help="what is asked: detection, grounding, rec, pointing, segmentation, ocr or counting (default: "
+        "what the preset scores; detection for a reward of your own)",
     )
     audit.add_argument("--scenes", type=_count, default=200, help="random scenes (%(default)s)")
     audit.add_argument("--seed", type=int, default=0, help="of the scenes and answers (%(default)s)")

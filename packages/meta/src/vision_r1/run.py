@@ -117,8 +117,8 @@ def build_reward(config: RunConfig) -> VisionReward:
     settings = config.training.reward
     if settings.preset not in _DETECTION:
         raise ConfigError(
-            f"training.reward.preset: {settings.preset!r} asks for what a detection set does not hold; give one "
-            f"of {', '.join(_DETECTION)}, or train with vision_r1_grpo.GRPOTrainer on samples of that task"
+            f"training.reward.preset: {settings.preset!r} scores another task than detection; give one of "
+            f"{', '.join(_DETECTION)}, or train with vision_r1_grpo.GRPOTrainer on samples of that task"
         )
     try:
         return VisionReward.from_preset(

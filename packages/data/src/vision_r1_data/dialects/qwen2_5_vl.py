@@ -214,7 +214,7 @@ def _closing_bracket(text: str, at: int) -> int | None:
 
 
 def _shape(place: Any, form: Form) -> Polygon | None:
-    """The corners: one of a point, two of a box, three or more of a polygon; None for what is no such list."""
+    """The corners: one of a point, two of a box, three or more of a polygon. None for anything else."""
     if form == "polygons":
         corners = [_numbers(corner, 2) for corner in place] if isinstance(place, list) else []
         shape = tuple((corner[0], corner[1]) for corner in corners if corner)

@@ -1,7 +1,7 @@
 """The presets: criteria, each a small composition over ops, and what their parts weigh.
 
-Axes: N completions, M predicted, K true boxes. Empty cases of all but released, which pays for unreadable text
-where there is nothing to find and says so in its docstring:
+Axes: N completions, M predicted, K true boxes. Empty cases of all but released, which pays for unreadable
+text where there is nothing to find and says so in its docstring:
 
     ground truth | prediction            | format | all other parts
     none         | none, well formed     | 1      | 1: a correct rejection
@@ -107,9 +107,7 @@ _F_MEASURE = {"format": 1.0, "f_measure": 2.0}
 PRESETS = {
     "strict": Preset(Strict, _F_MEASURE),
     "paper": Preset(Paper, _PARTS),
-    "released": Preset(
-        Released, _PARTS, readers={"qwen2_5_vl": read_qwen2_5_vl}, same_label=str.lower
-    ),
+    "released": Preset(Released, _PARTS, readers={"qwen2_5_vl": read_qwen2_5_vl}, same_label=str.lower),
     "grounding": Preset(Grounding, {"format": 1.0, "mean_f": 2.0}, "grounding"),
     "rec": Preset(Rec, {"format": 1.0, "accuracy": 2.0}, "rec"),
     "pointing": Preset(Pointing, _F_MEASURE, "pointing"),

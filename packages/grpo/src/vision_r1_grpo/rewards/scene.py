@@ -53,8 +53,8 @@ class Target:
             )
         size = [self.frame.height, self.frame.width]
         for mask in self.segmentations:
-            if isinstance(mask, Mapping) and list(mask["size"]) != size:
-                raise ValueError(f"segmentation must be of height and width {size}, got {mask['size']}")
+            if isinstance(mask, Mapping) and list(mask.get("size", ())) != size:
+                raise ValueError(f"segmentation must be of height and width {size}, got {mask.get('size')}")
 
     @classmethod
     def of(cls, sample: Sample, frame: Frame) -> Target:
@@ -120,7 +120,7 @@ def make_scene(
     answers: Sequence[Answer], targets: Sequence[Target], same_label: Callable[[str], str] = str
 ) -> Scene:
     """Pad N answers and targets; two labels are equal, and have one id, if `same_label` makes them so."""
-    told = chain.from_iterable(one.labels for one in (*answers, *targets))
+    told = (label for side in (answers, targets) for one in side for label in one.labels)
     numbers: dict[str, int] = {}
     ids = {label: numbers.setdefault(same_label(label), len(numbers)) for label in dict.fromkeys(told)}
     pred, pred_labels, n_pred = _pad(answers, ids)

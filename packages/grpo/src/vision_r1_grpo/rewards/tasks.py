@@ -1,7 +1,7 @@
 """Criteria of tasks beside detection: phrases, one expression, points, outlines, texts and counts.
 
-Each has what it takes for feedback to be definitive: one form of answer, one-to-one pairs, and a price for what
-is missing, invented or said twice. Axes: N completions, M predicted, K true objects.
+Each has what it takes for feedback to be definitive: one form of answer, one-to-one pairs, and a price for
+what is missing, invented or said twice. Axes: N completions, M predicted, K true objects.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ _SIMILAR = 0.5  # texts that have less in common are different texts
 class Grounding:
     """Format, and the F-measure of each phrase, averaged over the phrases.
 
-    A phrase's boxes are compared with its own objects, so a phrase of one object counts as much as one of ten.
+    A phrase's boxes are compared with its own objects, and a phrase of one object counts as one of ten.
 
         mean F = sum of F over the P phrases that are there / (P + U / (1 + beta^2))
 
@@ -157,9 +157,7 @@ def _inside(answer: Answer, target: Target) -> NDArray[np.bool_]:
     return inside
 
 
-def _in_mask(
-    x: NDArray[np.float64], y: NDArray[np.float64], mask: NDArray[np.uint8]
-) -> NDArray[np.bool_]:
+def _in_mask(x: NDArray[np.float64], y: NDArray[np.float64], mask: NDArray[np.uint8]) -> NDArray[np.bool_]:
     height, width = mask.shape
     within = (x >= 0) & (x < width) & (y >= 0) & (y < height)
     hit = np.zeros(len(x), dtype=bool)

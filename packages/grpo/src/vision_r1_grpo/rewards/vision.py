@@ -79,8 +79,8 @@ class VisionReward:
         """The reward of that name.
 
         Args:
-            name: "strict", where nothing is free; "paper", Eq. 3-8 as published; "released", what the released
-                code computes; or the name of a task beside detection, whose criterion is as strict:
+            name: "strict", where nothing is free; "paper", Eq. 3-8 as published; "released", what the
+                released code computes; or the name of a task beside detection, whose criterion is as strict:
                 "grounding", "rec", "pointing", "segmentation", "ocr" or "counting".
             dialect: how completions write boxes.
             refinement: progress of the run -> thresholds; by default the preset's own.

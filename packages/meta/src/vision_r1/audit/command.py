@@ -75,7 +75,7 @@ def run_audit(
             raise ConfigError(
                 f"{path}: there is no folder {str(path.parent)!r}; make it or give another path"
             )
-    score = load_score(reward, dialect, signature=signature, chat=chat)
+    score = load_score(reward, dialect, task=task, signature=signature, chat=chat)
     console = Console(highlight=False)
     with console.status(f"auditing {reward} on {scenes} scenes"):
         found = audit(score, dialect, task=task, scenes=scenes, seed=seed, resize=resize)
@@ -94,7 +94,8 @@ def run_audit(
 def audit_table(found: Audit, reward: str, *, wide: bool) -> Table:
     """A row for each exploit, by kind."""
     table = Table(
-        title=f"Reward audit: {reward}, {found.task}, {found.scenes} scenes, seed {found.seed}, {found.dialect}",
+        title=f"Reward audit: {reward} ({found.task}), {found.scenes} scenes, seed {found.seed}, "
+        f"{found.dialect}",
         title_style="bold",
         title_justify="left",
         box=None,

@@ -5,14 +5,18 @@ from __future__ import annotations
 import base64
 import hashlib
 import unicodedata
+from dataclasses import replace
 from importlib.resources import files
 from itertools import groupby
 from string import Template
 
-from vision_r1_data import Box, Objects, get_dialect
+from vision_r1_data import Answer, Box, Frame, Objects, get_dialect
+from vision_r1_data.dialects.number import decode_number
+from vision_r1_data.prompts import TASKS
 from vision_r1_eval import match_objects
 from vision_r1_eval.report.files import read_file
 from vision_r1_eval.report.markup import tag, text
+from vision_r1_grpo import Target
 from vision_r1_grpo.rewards.audit import Audit, Example, Finding
 
 _INVENTED = "#d92d3a"
@@ -150,8 +154,8 @@ def _short(answer: str) -> str:
 def _drawing(example: Example, answer: str, found: Audit, number: str) -> str:
     """The image as a plain sheet, what the answer misses, and the boxes it says."""
     target = example.target
-    said = get_dialect(dialect).decode(answer, target.frame)
-    matching = match_objects(Objects(target.boxes, target.labels), said, 0.5)
+    said = _read(answer, target.frame, found)
+    matching = match_objects(Objects(target.boxes, target.labels), _extended(said, target, found), 0.5)
     width, height = target.frame.width, target.frame.height
     colours = _colours((*target.labels, *target.categories))
     invented = set(matching.invented)
@@ -185,6 +189,27 @@ def _drawing(example: Example, answer: str, found: Audit, number: str) -> str:
     )
 
 
+def _read(answer: str, frame: Frame, found: Audit) -> Answer:
+    form = TASKS[found.task].form
+    return (
+        decode_number(answer) if form == "number" else get_dialect(found.dialect).decode(answer, frame, form)
+    )
+
+
+def _extended(said: Answer, target: Target, found: Audit) -> Answer:
+    """The answer with each point as the box of its label that it lies in, where there is one."""
+    if TASKS[found.task].form != "points":
+        return said
+    true = list(zip(target.boxes, target.labels, strict=True))
+
+    def hit(point: Box, label: str) -> Box:
+        x, y, *_ = point
+        inside = (b for b, name in true if name == label and b[0] <= x <= b[2] and b[1] <= y <= b[3])
+        return next(inside, point)
+
+    return replace(said, boxes=tuple(map(hit, said.boxes, said.labels)))
+
+
 def _colours(labels: tuple[str, ...]) -> dict[str, str]:
     """A colour for each label; red is kept for invented boxes."""
     known = sorted(set(labels))
@@ -195,14 +220,15 @@ def _colours(labels: tuple[str, ...]) -> dict[str, str]:
 
 
 def _box(box: Box, label: str, kind: str, colours: dict[str, str], number: str, width: float) -> str:
+    dot = 0.0 if box[:2] != box[2:] else width / 80  # a point is a square of that size
     return tag(
         "rect",
         tag("title", text(label if kind == "right" else f"{kind}: {label}")),
         class_=kind,
-        x=float(min(box[0], box[2])),
-        y=float(min(box[1], box[3])),
-        width=float(abs(box[2] - box[0])),
-        height=float(abs(box[3] - box[1])),
+        x=min(box[0], box[2]) - dot / 2,
+        y=min(box[1], box[3]) - dot / 2,
+        width=abs(box[2] - box[0]) + dot,
+        height=abs(box[3] - box[1]) + dot,
         stroke=_INVENTED if kind == "invented" else colours.get(label, "currentColor"),
         fill=f"url(#hatch-{number})" if kind == "invented" else "transparent",
         fill_opacity=0.45 if kind == "invented" else None,

@@ -21,7 +21,18 @@ _SIZES = ((320, 240), (640, 480), (480, 640), (512, 512), (1024, 768), (1333, 80
 _SCALES = (0.75, 1.0, 1.6)
 _PATCH = 28  # pixels; the sides of what a model sees are multiples of it
 _POINTED = 0.3  # of the image's sides, the most of an object to point to, so that there is room beside it
-_WORDS = ("EXIT", "Bakery", "24 hours", "No parking", "Café", "Sale!", "Gleis 7", "TAXI", "open", "Müller & Co")
+_WORDS = (
+    "EXIT",
+    "Bakery",
+    "24 hours",
+    "No parking",
+    "Café",
+    "Sale!",
+    "Gleis 7",
+    "TAXI",
+    "open",
+    "Müller & Co",
+)
 _LABELS = ("person", "cat", "dog", "car", "traffic light", "cup", "café chair", "bird", "boat", "book")
 _MOST_OBJECTS = 12
 _SMALLEST = 32  # model pixels; a whole pixel more or less still hits

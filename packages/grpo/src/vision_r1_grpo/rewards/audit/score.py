@@ -5,14 +5,15 @@ from __future__ import annotations
 import importlib
 import importlib.util
 import inspect
-import json
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any, Literal
 
-from vision_r1_data.prompts import detection_text
+from vision_r1_data.prompts import TASKS
 from vision_r1_grpo.config import ConfigError
+from vision_r1_grpo.integrations.columns import write_rows
 from vision_r1_grpo.rewards.scene import Target
 from vision_r1_grpo.rewards.vision import RewardBatch, VisionReward
 
@@ -24,18 +25,25 @@ Signature = Literal["targets", "trl"]
 _NAMED = inspect.Parameter.POSITIONAL_OR_KEYWORD, inspect.Parameter.KEYWORD_ONLY
 
 
-def load_score(reward: str, dialect: str, *, signature: Signature | None = None, chat: bool = False) -> Score:
+def load_score(
+    reward: str,
+    dialect: str,
+    *,
+    task: str = "detection",
+    signature: Signature | None = None,
+    chat: bool = False,
+) -> Score:
     """The reward of that name.
 
     Args:
         reward: a preset of `VisionReward`, `module:function`, or `file.py:function`. A module is also looked
             for in the present folder.
         dialect: how a preset's completions write boxes.
+        task: what the prompts of TRL's signature ask.
         signature: "targets" calls f(completions, targets), with progress=0.0 where it takes progress; "trl"
-            calls f(prompts=, completions=, **columns) with the columns solution (JSON list of
-            [label, [x1, y1, x2, y2]] in original pixels), width, height, categories, model_width and
-            model_height. Left out, the names of the parameters tell: one named targets, or else one named
-            completions beside prompts, solution or a catch-all.
+            calls f(prompts=, completions=, trainer_state=, **columns) at step 0, with the columns that
+            `integrations.columns` describes. Left out, the names of the parameters tell: one named targets,
+            or else one named completions beside prompts, solution or a catch-all.
         chat: TRL's prompts and completions are conversations, lists of {"role": ..., "content": ...}.
 
     Raises:
@@ -57,7 +65,7 @@ def load_score(reward: str, dialect: str, *, signature: Signature | None = None,
     names, open_ended = _parameters(reward, function)
     if (signature or _told_apart(reward, names, open_ended)) == "targets":
         return _ours(function, names)
-    return _trl(function, None if open_ended else names, chat)
+    return _trl(function, None if open_ended else names, task, chat)
 
 
 def _find(reward: str) -> Callable[..., Any]:
@@ -123,24 +131,20 @@ def _ours(function: Callable[..., Any], names: set[str]) -> Score:
     return score
 
 
-def _trl(function: Callable[..., Any], names: set[str] | None, chat: bool) -> Score:
+def _trl(function: Callable[..., Any], names: set[str] | None, task: str, chat: bool) -> Score:
     def said(role: str, text: str) -> Any:
         return [{"role": role, "content": text}] if chat else text
 
     def score(completions: Sequence[str], targets: Sequence[Target]) -> Sequence[float]:
-        columns: dict[str, list[Any]] = {
-            "prompts": [said("user", detection_text(target.categories)) for target in targets],
+        arguments: dict[str, Any] = {
+            "prompts": [said("user", TASKS[task].question(target.categories)) for target in targets],
             "completions": [said("assistant", text) for text in completions],
-            "solution": [_solution(target) for target in targets],
-            "width": [target.frame.width for target in targets],
-            "height": [target.frame.height for target in targets],
-            "model_width": [target.frame.model_width for target in targets],
-            "model_height": [target.frame.model_height for target in targets],
-            "categories": [list(target.categories) for target in targets],
+            "trainer_state": SimpleNamespace(global_step=0, max_steps=1),
+            **write_rows(targets),
         }
         if names is not None:
-            columns = {name: column for name, column in columns.items() if name in names}
-        return _floats(function(**columns))
+            arguments = {name: argument for name, argument in arguments.items() if name in names}
+        return _floats(function(**arguments))
 
     return score
 
@@ -148,8 +152,3 @@ def _trl(function: Callable[..., Any], names: set[str] | None, chat: bool) -> Sc
 def _floats(scores: Any) -> list[float]:
     """Lists, arrays and tensors alike."""
     return [float(score) for score in (scores.tolist() if hasattr(scores, "tolist") else scores)]
-
-
-def _solution(target: Target) -> str:
-    pairs = zip(target.labels, target.boxes, strict=True)
-    return json.dumps([[label, list(box)] for label, box in pairs], ensure_ascii=False)
