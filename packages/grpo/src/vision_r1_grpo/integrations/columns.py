@@ -90,12 +90,13 @@ def read_row(row: Row, where: str = "the row") -> Target:
         for label, box in _item(item, frame, f"{where}: solution[{number}]")
     ]
     labels = tuple(label for label, _ in objects)
+    categories = _categories(row, labels, where)
     masks = () if row.get("segmentations") is None else tuple(_list(row, "segmentations", where))
     try:
         return Target(
             boxes=tuple(box for _, box in objects),
             labels=labels,
-            categories=_categories(row, labels, where),
+            categories=categories,
             frame=frame,
             segmentations=masks,
         )

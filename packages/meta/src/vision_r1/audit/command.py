@@ -93,9 +93,10 @@ def run_audit(
 
 def audit_table(found: Audit, reward: str, *, wide: bool) -> Table:
     """A row for each exploit, by kind."""
+    title = f"Reward audit: {reward} ({found.task}), {found.scenes} scenes, seed {found.seed}"
     table = Table(
-        title=f"Reward audit: {reward} ({found.task}), {found.scenes} scenes, seed {found.seed}, "
-        f"{found.dialect}",
+        title=title,
+        min_width=len(title),  # of one line
         title_style="bold",
         title_justify="left",
         box=None,
