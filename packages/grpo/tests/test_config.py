@@ -123,7 +123,13 @@ def test_an_empty_recipe_is_the_defaults(tmp_path):
 def test_what_is_saved_is_what_is_loaded(tmp_path):
     config = GRPOConfig(
         SamplingConfig(4, 0.7, 99),
-        RewardConfig("paper", {"recall": 2.0}, Refinement.staged(0.25), {"denominator": "matched"}),
+        RewardConfig(
+            "paper",
+            {"recall": 2.0},
+            {"short": "mine.py:f"},
+            Refinement.staged(0.25),
+            {"denominator": "matched"},
+        ),
         LossConfig("constant", False, 0.2),
         OptimizerConfig(3e-5, 10, 0.1, (0.8, 0.95)),
         max_minutes=1.5,

@@ -100,6 +100,7 @@ def test_bad_boxes_can_be_skipped(command, data, tmp_path):
         pytest.param(["data.test.annotations=a.json"], "must be given together", id="half a test set"),
         pytest.param(["training.reward.preset=lenient"], "training.reward.preset", id="unknown preset"),
         pytest.param(["training.reward.preset=counting"], "training.reward.preset", id="other task"),
+        pytest.param(["training.reward.added.short=none.py:f"], "none.py: there is no such file", id="part"),
         pytest.param(["data.dialect=morse"], "unknown dialect 'morse'; known are", id="unknown dialect"),
         pytest.param(
             ["training.reward.weights.recall=2"], "has no part 'recall'; its parts are", id="unknown part"

@@ -50,6 +50,8 @@ class RewardConfig:
         preset: a preset of `VisionReward.from_preset`.
         weights: part name -> weight in the total; parts left out weigh what the preset says, and a part of
             weight 0 is only logged.
+        added: name -> part of one's own, as module:function or file.py:function; it weighs 1 if `weights`
+            does not say otherwise.
         refinement: progress of the run -> thresholds of the criterion; by default the preset's own.
         options: of the preset, such as `denominator` of paper and `adaptive` of released.
     """
@@ -58,11 +60,12 @@ class RewardConfig:
         "strict", "paper", "released", "grounding", "rec", "pointing", "segmentation", "ocr", "counting"
     ] = "strict"
     weights: dict[str, float] = field(default_factory=dict)
+    added: dict[str, str] = field(default_factory=dict)
     refinement: Refinement | None = None
     options: dict[str, Any] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        for name in ("name", "dialect", "refinement", "weights"):
+        for name in ("name", "dialect", "refinement", "weights", "added"):
             _require(name not in self.options, "reward.options", name, "an option of the preset")
 
 

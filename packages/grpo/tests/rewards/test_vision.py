@@ -202,3 +202,31 @@ def test_crowds_are_no_targets():
 
 def test_the_dialect_that_scores_is_the_one_that_asks():
     assert VisionReward.from_preset("strict", "qwen2_5_vl").dialect is get_dialect("qwen2_5_vl")
+
+
+def shortness(completions, targets):
+    assert len(completions) == len(targets)
+    return [1 / (1 + len(text)) for text in completions]
+
+
+def test_a_part_of_ones_own_is_added_weighed_and_logged():
+    plain = score("strict", ["", answer(CAT)], target(CAT))
+    scored = score("strict", ["", answer(CAT)], target(CAT), added={"shortness": shortness})
+    assert scored.parts["shortness"][0] == 1
+    assert torch.equal(scored.total, plain.total + scored.parts["shortness"])
+    settings = {"added": {"shortness": shortness}, "weights": {"shortness": -2.0}}
+    scored = score("strict", ["", answer(CAT)], target(CAT), **settings)
+    assert torch.equal(scored.total, plain.total - 2 * scored.parts["shortness"])
+
+
+@pytest.mark.parametrize("values", [[1.0], [1.0, float("nan")], [[1.0], [1.0]]])
+def test_a_part_of_ones_own_must_score_every_completion(values):
+    with pytest.raises(
+        ValueError, match="part 'odd' must return one finite number for each of 2 completions"
+    ):
+        score("strict", ["", ""], target(CAT), added={"odd": lambda *_: values})
+
+
+def test_a_part_of_ones_own_needs_a_name_of_its_own():
+    with pytest.raises(ValueError, match="has a part 'format' of its own; give the added one another name"):
+        score("strict", [""], target(CAT), added={"format": shortness})

@@ -23,6 +23,7 @@ from vision_r1_eval import Protocol, comparison_table
 from vision_r1_grpo import ConfigError, GRPOTrainer, Policy, VisionReward, save_config
 from vision_r1_grpo.checkpoint import export_model, has_checkpoint
 from vision_r1_grpo.engine import init_distributed
+from vision_r1_grpo.rewards.audit import load_score
 
 _MOST_HELD_OUT = 200
 # A run is asked and measured as detection; the presets of other tasks train through the Python interface.
@@ -126,6 +127,7 @@ def build_reward(config: RunConfig) -> VisionReward:
             config.data.dialect,
             refinement=settings.refinement,
             weights=settings.weights,
+            added={name: load_score(place, config.data.dialect) for name, place in settings.added.items()},
             **settings.options,
         )
     except ValueError as error:

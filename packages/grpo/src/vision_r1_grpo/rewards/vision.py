@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, fields
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, fields
 from typing import Any
 
 import torch
@@ -20,6 +20,9 @@ from vision_r1_grpo.rewards.refinement import Refinement
 from vision_r1_grpo.rewards.released import Released
 from vision_r1_grpo.rewards.scene import Target, make_scene
 from vision_r1_ops import Thresholds
+
+Part = Callable[[Sequence[str], Sequence[Target]], Sequence[float]]
+"""N completions and N targets -> N floats: a part of one's own."""
 
 
 @dataclass(frozen=True)
@@ -51,6 +54,7 @@ class VisionReward:
         criterion: a preset's criterion with its options.
         refinement: progress of the run -> thresholds.
         weights: part name -> weight in the total.
+        added: name -> part that is not the criterion's.
 
     Example:
         >>> reward = VisionReward.from_preset("strict", dialect="qwen2_5_vl")
@@ -65,6 +69,7 @@ class VisionReward:
     criterion: Criterion
     refinement: Refinement
     weights: dict[str, float]
+    added: Mapping[str, Part] = field(default_factory=dict)
 
     @classmethod
     def from_preset(
@@ -74,6 +79,7 @@ class VisionReward:
         *,
         refinement: Refinement | None = None,
         weights: Mapping[str, float] | None = None,
+        added: Mapping[str, Part] | None = None,
         **options: Any,
     ) -> VisionReward:
         """The reward of that name.
@@ -85,6 +91,7 @@ class VisionReward:
             dialect: how completions write boxes.
             refinement: progress of the run -> thresholds; by default the preset's own.
             weights: part name -> weight, in place of the preset's; a part of weight 0 is only logged.
+            added: name -> part of one's own, of weight 1 if `weights` does not say another.
             options: of the preset: `denominator` of paper ("predicted" or "matched"), `adaptive` of released.
 
         Raises:
@@ -93,7 +100,8 @@ class VisionReward:
         if name not in PRESETS:
             raise ValueError(f"unknown reward preset {name!r}; known are {known_names(PRESETS, name)}")
         preset = PRESETS[name]
-        _check(name, preset, dialect, options, weights or {})
+        added = dict(added or {})
+        _check(name, preset, dialect, options, weights or {}, added)
         criterion = preset.criterion(**options)
         if isinstance(criterion, Released):
             if refinement is not None:
@@ -102,7 +110,8 @@ class VisionReward:
                 )
             refinement = criterion.refinement
         written = get_dialect(dialect)
-        return cls(name, written, criterion, refinement or Refinement(), preset.weights | dict(weights or {}))
+        weighed = preset.weights | dict.fromkeys(added, 1.0) | dict(weights or {})
+        return cls(name, written, criterion, refinement or Refinement(), weighed, added)
 
     def __call__(
         self,
@@ -119,6 +128,10 @@ class VisionReward:
             targets: N truths.
             progress: of the run, in [0, 1]; the refinement gives the thresholds for it.
             thresholds: in place of progress, such as those of an adaptive refinement at its present state.
+
+        Raises:
+            ValueError: not one of progress and thresholds is given, or an added part does not return one
+                finite number for each completion.
         """
         if (progress is None) == (thresholds is None):
             raise ValueError(f"give either progress or thresholds, got {progress} and {thresholds}")
@@ -130,7 +143,9 @@ class VisionReward:
         )
         scene = make_scene(answers, targets, PRESETS[self.preset].same_label)
         scores = self.criterion(scene, thresholds)
-        parts = scores.parts
+        parts = scores.parts | {
+            name: _tensor(name, part(completions, targets), len(answers)) for name, part in self.added.items()
+        }
         total = sum((self.weights[name] * part for name, part in parts.items()), torch.zeros(len(answers)))
         return RewardBatch(total, parts, answers, scores.matched, scores.saturated)
 
@@ -149,12 +164,17 @@ class VisionReward:
 
 
 def _check(
-    name: str, preset: Preset, dialect: str, options: Mapping[str, Any], weights: Mapping[str, float]
+    name: str,
+    preset: Preset,
+    dialect: str,
+    options: Mapping[str, Any],
+    weights: Mapping[str, float],
+    added: Mapping[str, Part],
 ) -> None:
     """A preset has its own options and parts, and may have its own reading of some dialects."""
     known = {
         "option": (options, [option.name for option in fields(preset.criterion)]),
-        "part": (weights, preset.weights),
+        "part": (weights, [*preset.weights, *added]),
         "dialect": ([dialect] if preset.readers else [], preset.readers),
     }
     form, written = TASKS[preset.task].form, get_dialect(dialect).forms
@@ -166,6 +186,21 @@ def _check(
                 raise ValueError(
                     f"preset {name!r} has no {kind} {one!r}; its {kind}s are {known_names(there, one)}"
                 )
+    for part in added:
+        if part in preset.weights:
+            raise ValueError(
+                f"preset {name!r} has a part {part!r} of its own; give the added one another name"
+            )
     for part, weight in weights.items():
         if not math.isfinite(weight):
             raise ValueError(f"the weight of part {part!r} must be finite, got {weight}")
+
+
+def _tensor(name: str, values: Sequence[float], count: int) -> Float[Tensor, " n"]:
+    """What an added part returned, checked."""
+    scored = torch.as_tensor(values, dtype=torch.float32)
+    if scored.shape != (count,) or not scored.isfinite().all():
+        raise ValueError(
+            f"part {name!r} must return one finite number for each of {count} completions, got {values!r:.80}"
+        )
+    return scored

@@ -144,19 +144,22 @@ class Scene:
                 return box, rng.choice(self.names)
             side *= 0.98
 
-    def hit(self, box: Box) -> bool:
-        """Whether the box, where it is written as a point, points to any object."""
+    def hit(self, box: Box) -> set[str]:
+        """The labels of what the box, where it is written as a point, points to or all but does."""
+        if self.form != "points":
+            return set()
         x, y = (box[0] + box[2]) / 2, (box[1] + box[3]) / 2
         margin = 1 + self.target.frame.width / self.target.frame.model_width  # the point is rounded
-        return self.form == "points" and any(
-            x1 - margin <= x <= x2 + margin and y1 - margin <= y <= y2 + margin
-            for x1, y1, x2, y2 in self.target.boxes
-        )
+        return {
+            label
+            for (x1, y1, x2, y2), label in self.objects
+            if x1 - margin <= x <= x2 + margin and y1 - margin <= y <= y2 + margin
+        }
 
     def wrong_label(self, k: int, rng: random.Random) -> str:
         """A name that nothing at object k's place has."""
         true, own = self.objects[k]
-        taken = {label for box, label in self.objects if iou(box, true) >= _WRONG}
+        taken = {label for box, label in self.objects if iou(box, true) >= _WRONG} | self.hit(true)
         return rng.choice([name for name in self.names if name not in taken | {own}])
 
 

@@ -15,9 +15,9 @@ from vision_r1_data.prompts import TASKS
 from vision_r1_grpo.config import ConfigError
 from vision_r1_grpo.integrations.columns import write_rows
 from vision_r1_grpo.rewards.scene import Target
-from vision_r1_grpo.rewards.vision import RewardBatch, VisionReward
+from vision_r1_grpo.rewards.vision import Part, RewardBatch, VisionReward
 
-Score = Callable[[Sequence[str], Sequence[Target]], Sequence[float]]
+Score = Part
 """N completions and N targets -> N floats."""
 
 Signature = Literal["targets", "trl"]
