@@ -11,6 +11,7 @@ Source: the Qwen2.5-VL cookbooks.
 
 from __future__ import annotations
 
+import contextlib
 import json
 import math
 import re
@@ -26,8 +27,9 @@ _FENCE = "```"
 _OPEN = "```json"
 _CLOSE = re.compile(r"[]\n]```")  # not the ``` that a label may hold
 _KEYS = {"bbox_2d", "label"}
-# json refuses ints of thousands of digits; as floats they are infinite, so only their own item is bad.
-_DECODER = json.JSONDecoder(parse_int=lambda digits: int(digits) if len(digits) < 20 else float(digits))
+_DECODER = json.JSONDecoder()
+# Ints of thousands of digits, which json refuses, are infinite as floats: so only their own item is bad.
+_DECODER_OF_LONG_INTS = json.JSONDecoder(parse_int=lambda n: int(n) if len(n) < 20 else float(n))
 _HUGE = 1e9  # pixels; no image is larger
 _SEPARATOR = re.compile(r"\s*,?\s*")
 _STRING_OR_BRACKET = re.compile(r'"(?:[^"\\]+|\\.)*+"?|[][{}]', re.DOTALL)
@@ -95,10 +97,11 @@ class Qwen25VL:
             if (box, item["label"]) in seen:
                 problems["duplicate"] = None
             seen.add((box, item["label"]))
-            boxes.append(frame.to_original(box))
+            boxes.append(box)
             labels.append(item["label"])
         well_formed = problems.keys() <= {"duplicate"}  # saying a thing twice is no mistake of form
-        return Answer(tuple(boxes), tuple(labels), well_formed, tuple(problems), "truncated" in problems)
+        read = frame.all_to_original(boxes)
+        return Answer(read, tuple(labels), well_formed, tuple(problems), "truncated" in problems)
 
 
 def _faultless(text: str, frame: Frame) -> Answer | None:
@@ -132,7 +135,7 @@ def _items(text: str, problems: dict[str, None]) -> list[Any]:
             body = body.removesuffix("`").removesuffix("`")
         body = body.removeprefix(_OPEN).strip()
     try:
-        value = _DECODER.decode(body)
+        value = _json(body)
     except (ValueError, RecursionError):
         return _salvage(body, problems)
     if not isinstance(value, list):
@@ -151,15 +154,22 @@ def _salvage(text: str, problems: dict[str, None]) -> list[Any]:
         problems["extra_text"] = None
     items: list[Any] = []
     at = start.end()
+    are_whole = True  # all items so far
     while at < len(text) and text[at] == "{":
-        end = _closing_bracket(text, at)
+        item, end = None, None
+        if are_whole:
+            try:
+                item, end = _DECODER.raw_decode(text, at)
+            except (ValueError, RecursionError):
+                are_whole = False
         if end is None:
-            break
-        # Only the item itself: an error counts the lines before it, quadratic in a whole text of errors.
-        try:
-            items.append(_DECODER.decode(text[at:end]))
-        except (ValueError, RecursionError):
-            items.append(None)
+            end = _closing_bracket(text, at)
+            if end is None:
+                break
+            # Only the item itself: an error counts the lines before it, quadratic in a whole text of errors.
+            with contextlib.suppress(ValueError, RecursionError):
+                item = _json(text[at:end])
+        items.append(item)
         separator = _SEPARATOR.match(text, end)
         assert separator is not None  # the pattern matches the empty string
         at = separator.end()
@@ -173,6 +183,15 @@ def _salvage(text: str, problems: dict[str, None]) -> list[Any]:
     if not problems.keys() & {"extra_text", "truncated"} and None not in items:
         problems["bad_json"] = None  # such as a comma that is missing or one too many
     return items
+
+
+def _json(text: str) -> Any:
+    try:
+        return _DECODER.decode(text)
+    except json.JSONDecodeError:
+        raise
+    except ValueError:
+        return _DECODER_OF_LONG_INTS.decode(text)
 
 
 def _closing_bracket(text: str, at: int) -> int | None:
