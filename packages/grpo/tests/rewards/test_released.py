@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 
 from vision_r1_data import Frame
 from vision_r1_grpo import Refinement, Target, VisionReward
+from vision_r1_grpo.rewards import released
 from vision_r1_grpo.rewards.released import read_qwen2_5_vl
 from vision_r1_ops import Thresholds
 
@@ -245,3 +246,22 @@ def test_any_text_is_scored(text, adaptive):
     for truth in (target(), target(CAT), target(CAT, DOG)):
         scored = score("released", [text], truth, adaptive=adaptive)
         assert all(0 <= part.item() <= 1 for part in scored.parts.values())
+
+
+numbers = st.integers() | st.floats() | st.booleans() | st.sampled_from(["1.0", " 7 ", 2**53 + 1, 10**400])
+lists = st.lists(
+    st.builds(item, st.lists(numbers, min_size=4, max_size=4).map(json.dumps), st.text().map(json.dumps))
+)
+
+
+@settings(max_examples=300, deadline=None)
+@given(
+    lists.map(lambda items: f"```json\n[{', '.join(items)}]\n```")
+    | st.lists(text_pieces, max_size=9).map("".join)
+    | st.builds("```json\n[{}]\n```".format, st.text().map(lambda label: item([1, 2, 30, 40], f'"{label}"')))
+)
+def test_any_text_reads_the_same_with_and_without_the_short_cut(text):
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(released, "_faultless", lambda _: None)
+        expected = read_qwen2_5_vl(text, FRAME)
+    assert repr(read_qwen2_5_vl(text, FRAME)) == repr(expected)

@@ -17,6 +17,7 @@ Source: the Qwen2.5-VL cookbooks; polygons, which they do not have, are written 
 
 from __future__ import annotations
 
+import contextlib
 import json
 import math
 import re
@@ -38,8 +39,9 @@ _KEYS: dict[Form, tuple[str, str]] = {
     "texts": ("bbox_2d", "text_content"),
     "polygons": ("polygon_2d", "label"),
 }
-# json refuses ints of thousands of digits; as floats they are infinite, so only their own item is bad.
-_DECODER = json.JSONDecoder(parse_int=lambda digits: int(digits) if len(digits) < 20 else float(digits))
+_DECODER = json.JSONDecoder()
+# Ints of thousands of digits, which json refuses, are infinite as floats: so only their own item is bad.
+_DECODER_OF_LONG_INTS = json.JSONDecoder(parse_int=lambda n: int(n) if len(n) < 20 else float(n))
 _HUGE = 1e9  # pixels; no image is larger
 _SEPARATOR = re.compile(r"\s*,?\s*")
 _STRING_OR_BRACKET = re.compile(r'"(?:[^"\\]+|\\.)*+"?|[][{}]', re.DOTALL)
@@ -160,7 +162,7 @@ def _items(text: str, problems: dict[str, None]) -> list[Any]:
             body = body.removesuffix("`").removesuffix("`")
         body = body.removeprefix(_OPEN).strip()
     try:
-        value = _DECODER.decode(body)
+        value = _json(body)
     except (ValueError, RecursionError):
         return _salvage(body, problems)
     if not isinstance(value, list):
@@ -179,15 +181,22 @@ def _salvage(text: str, problems: dict[str, None]) -> list[Any]:
         problems["extra_text"] = None
     items: list[Any] = []
     at = start.end()
+    are_whole = True  # all items so far
     while at < len(text) and text[at] == "{":
-        end = _closing_bracket(text, at)
+        item, end = None, None
+        if are_whole:
+            try:
+                item, end = _DECODER.raw_decode(text, at)
+            except (ValueError, RecursionError):
+                are_whole = False
         if end is None:
-            break
-        # Only the item itself: an error counts the lines before it, quadratic in a whole text of errors.
-        try:
-            items.append(_DECODER.decode(text[at:end]))
-        except (ValueError, RecursionError):
-            items.append(None)
+            end = _closing_bracket(text, at)
+            if end is None:
+                break
+            # Only the item itself: an error counts the lines before it, quadratic in a whole text of errors.
+            with contextlib.suppress(ValueError, RecursionError):
+                item = _json(text[at:end])
+        items.append(item)
         separator = _SEPARATOR.match(text, end)
         assert separator is not None  # the pattern matches the empty string
         at = separator.end()
@@ -201,6 +210,15 @@ def _salvage(text: str, problems: dict[str, None]) -> list[Any]:
     if not problems.keys() & {"extra_text", "truncated"} and None not in items:
         problems["bad_json"] = None  # such as a comma that is missing or one too many
     return items
+
+
+def _json(text: str) -> Any:
+    try:
+        return _DECODER.decode(text)
+    except json.JSONDecodeError:
+        raise
+    except ValueError:
+        return _DECODER_OF_LONG_INTS.decode(text)
 
 
 def _closing_bracket(text: str, at: int) -> int | None:
