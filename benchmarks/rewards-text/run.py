@@ -42,6 +42,7 @@ from vision_r1_grpo.rewards.presets import PRESETS
 from vision_r1_grpo.rewards.scene import make_scene
 
 COUNT, MOST = 1024, 32
+MEASURED = ("strict", "paper", "released")
 DIALECT = "qwen2_5_vl"
 FRAME = Frame(int(IMAGE), int(IMAGE), 1008, 1008)
 NAMES = tuple(f"traffic light {number}" for number in range(CLASSES))
@@ -129,7 +130,7 @@ def measure(name: str, peers: dict[str, Peer], rounds: int) -> list[Case]:
     """Microseconds a completion: of all presets and peers, taking turns, and of the steps of the presets."""
     texts, targets = problems(SETS[name])
     rows = rows_of(texts, targets)
-    rewards = {preset: VisionReward.from_preset(preset, DIALECT) for preset in PRESETS}
+    rewards = {preset: VisionReward.from_preset(preset, DIALECT) for preset in MEASURED}
     ours = rewards["released"](texts, targets, progress=0.0).parts
     for peer in peers.values():
         for part, values in peer(rows).items():
@@ -164,14 +165,12 @@ def measure(name: str, peers: dict[str, Peer], rounds: int) -> list[Case]:
 
 def steps(reward: VisionReward, texts: list[str], targets: list[Target]) -> dict[str, Callable[[], object]]:
     """What a reward does, step by step."""
-    preset = PRESETS[reward.preset]
-    read = preset.readers.get(DIALECT, reward.dialect.decode)
 
     def decode() -> list[Any]:
-        return [read(text, target.frame) for text, target in zip(texts, targets, strict=True)]
+        return [reward.read(text, target.frame) for text, target in zip(texts, targets, strict=True)]
 
     answers = decode()
-    pad = partial(make_scene, answers, targets, [answer.well_formed for answer in answers], preset.same_label)
+    pad = partial(make_scene, answers, targets, PRESETS[reward.preset].same_label)
     return {
         "decode": decode,
         "pad": pad,
@@ -180,7 +179,7 @@ def steps(reward: VisionReward, texts: list[str], targets: list[Target]) -> dict
 
 
 def verdict(name: str, cases: list[Case]) -> str:
-    ratios = [case["ratio"] for case in cases if case["contender"] in PRESETS and case["set"] == name]
+    ratios = [case["ratio"] for case in cases if case["contender"] in MEASURED and case["set"] == name]
     reached = "reached" if min(ratios) >= REQUIRED else "NOT reached"
     return f"{name}: {min(ratios):g} to {max(ratios):g} times as fast as the peer, {REQUIRED} {reached}"
 

@@ -52,10 +52,10 @@ class Frame:
         """Map a box from the model's pixels to original pixels."""
         return _scale(box, self.width / self.model_width, self.height / self.model_height)
 
-    def polygon_to_original(self, polygon: Polygon) -> Polygon:
-        """Map a polygon from the model's pixels to original pixels."""
+    def polygon_to_original(self, corners: Sequence[float]) -> Polygon:
+        """Map a polygon x, y, x, y, ... from the model's pixels to original pixels."""
         x, y = self.width / self.model_width, self.height / self.model_height
-        return tuple((px * x, py * y) for px, py in polygon)
+        return tuple((px * x, py * y) for px, py in zip(corners[::2], corners[1::2], strict=True))
 
     def all_to_original(self, boxes: Sequence[Box]) -> tuple[Box, ...]:
         """`to_original` of every box, faster than one by one."""

@@ -26,11 +26,12 @@ def refine(overlap: Float[Tensor, "*n"], thresholds: Thresholds) -> Float[Tensor
     return worth * (overlap >= max(thresholds.xi0, thresholds.xi1))
 
 
-def same_label_iou(scene: Scene) -> Float[Tensor, "n m k"]:
-    """IoU where labels are equal and 0 elsewhere, which is most pairs and is not computed."""
-    n, m, k = scene.same_label.nonzero(as_tuple=True)
+def box_quality(scene: Scene, thresholds: Thresholds) -> Float[Tensor, "n m k"]:
+    """What the IoU of two boxes is worth, and 0 where their labels differ, as in most pairs they do."""
+    same_label = scene.same_label
+    n, m, k = same_label.nonzero(as_tuple=True)
     iou = box_iou(scene.pred[n, m, None], scene.true[n, k, None]).flatten()
-    return torch.zeros(scene.same_label.shape).index_put((n, m, k), iou)
+    return torch.zeros(same_label.shape).index_put_((n, m, k), refine(iou, thresholds))
 
 
 def pair(scene: Scene, quality: Float[Tensor, "n m k"]) -> tuple[Int[Tensor, "n m"], Float[Tensor, "n m"]]:

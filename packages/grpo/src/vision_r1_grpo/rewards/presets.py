@@ -17,7 +17,7 @@ from dataclasses import dataclass, field
 from typing import Literal, get_args
 
 from vision_r1_data import Answer, Frame
-from vision_r1_grpo.rewards.f_measure import f_measure, refine, same_label_iou
+from vision_r1_grpo.rewards.f_measure import box_quality, f_measure
 from vision_r1_grpo.rewards.names import known_names
 from vision_r1_grpo.rewards.released import Released, read_qwen2_5_vl
 from vision_r1_grpo.rewards.scene import Scene, Scores
@@ -76,7 +76,7 @@ class Strict:
 
     def __call__(self, scene: Scene, thresholds: Thresholds) -> Scores:
         """Score the scene."""
-        return f_measure(scene, refine(same_label_iou(scene), thresholds))
+        return f_measure(scene, box_quality(scene, thresholds))
 
 
 Criterion = Strict | Paper | Released | Grounding | Rec | Pointing | Segmentation | Ocr | Counting

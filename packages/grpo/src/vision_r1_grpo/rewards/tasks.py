@@ -20,7 +20,7 @@ from rapidfuzz.process import cdist
 from torch import Tensor
 
 from vision_r1_data import Answer, Frame
-from vision_r1_grpo.rewards.f_measure import BETA, f_measure, pair, refine, same_label_iou, scores
+from vision_r1_grpo.rewards.f_measure import BETA, box_quality, f_measure, pair, refine, scores
 from vision_r1_grpo.rewards.scene import Scene, Scores, Target
 from vision_r1_ops import Thresholds, box_iou
 
@@ -41,7 +41,7 @@ class Grounding:
 
     def __call__(self, scene: Scene, thresholds: Thresholds) -> Scores:
         """Score the scene."""
-        index, found = pair(scene, refine(same_label_iou(scene), thresholds))
+        index, found = pair(scene, box_quality(scene, thresholds))
         objects = _alike(scene.true_labels).sum(dim=1)  # (N, K): of an object's phrase
         boxes = scene.same_label.sum(dim=1)  # (N, K): likewise
         share = (1 + BETA**2) / (boxes + BETA**2 * objects).clamp(min=1)  # (N, K): of an object in its F
