@@ -90,3 +90,8 @@ def test_damaged_images_are_read_or_named(tmp_path: Path, suffix: str) -> None:
                 lines.append(str(error))
     assert lines
     assert all(line.startswith(f"{path}: ") and "\n" not in line for line in lines)
+
+
+def test_masks_are_one_for_each_box_or_none_at_all() -> None:
+    with pytest.raises(ValueError, match="got 1 boxes, 2 segmentations"):
+        Objects(((0, 0, 1, 1),), ("cat",), segmentations=(None, None))

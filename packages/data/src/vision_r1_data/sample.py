@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 from PIL import Image, ImageOps
 
@@ -23,14 +24,18 @@ class Objects:
         labels: K labels.
         crowd: K flags, true where a box covers a group that is not annotated one by one; all false if
             left out.
+        segmentations: K masks as COCO writes them, in original pixels, or none at all: polygons as a list of
+            flat lists [x1, y1, x2, y2, ...], or a run-length encoding as a dict with size and counts. None
+            for an object without one.
 
     Raises:
-        ValueError: the three do not have one length.
+        ValueError: they do not have one length.
     """
 
     boxes: tuple[Box, ...] = ()
     labels: tuple[str, ...] = ()
     crowd: tuple[bool, ...] = ()
+    segmentations: tuple[Any, ...] = ()
 
     def __post_init__(self) -> None:
         if not self.crowd:
@@ -40,6 +45,11 @@ class Objects:
                 "Objects needs one label and one crowd flag per box, "
                 f"got {len(self.boxes)} boxes, {len(self.labels)} labels, {len(self.crowd)} crowd flags"
             )
+        if len(self.segmentations) not in (0, len(self.boxes)):
+            raise ValueError(
+                "Objects needs one segmentation per box or none at all, "
+                f"got {len(self.boxes)} boxes, {len(self.segmentations)} segmentations"
+            )
 
     def __len__(self) -> int:
         return len(self.boxes)
@@ -47,7 +57,11 @@ class Objects:
     def without_crowd(self) -> Objects:
         """The objects that are annotated one by one."""
         keep = [k for k, is_crowd in enumerate(self.crowd) if not is_crowd]
-        return Objects(tuple(self.boxes[k] for k in keep), tuple(self.labels[k] for k in keep))
+        return Objects(
+            tuple(self.boxes[k] for k in keep),
+            tuple(self.labels[k] for k in keep),
+            segmentations=tuple(self.segmentations[k] for k in keep) if self.segmentations else (),
+        )
 
 
 @dataclass(frozen=True, slots=True)

@@ -45,6 +45,49 @@ def test_boxes_labels_and_crowd_flags(folder: Path, content) -> None:
     assert sample.load_image().size == (40, 20)
 
 
+POLYGON, RUNS = [[1, 2, 11, 2, 11, 10]], {"size": [20, 40], "counts": [100, 700]}
+
+
+def test_masks_are_kept_on_demand(folder: Path, content) -> None:
+    content["annotations"][0]["segmentation"] = POLYGON
+    content["annotations"].append({"id": 3, "image_id": 7, "category_id": 5, "bbox": [2, 2, 4, 4]})
+    content["annotations"].append(
+        {"id": 4, "image_id": 7, "category_id": 5, "bbox": [2, 2, 9, 9], "segmentation": RUNS}
+    )
+    assert read(folder, content)[0].objects.segmentations == ()
+    sample, negative = read(folder, content, masks=True, task="segmentation")
+    assert sample.objects.segmentations == (POLYGON, None, None, RUNS)
+    assert sample.objects.without_crowd().segmentations == (POLYGON, None, RUNS)
+    assert sample.task == negative.task == "segmentation"
+    assert negative.objects == Objects()
+
+
+@pytest.mark.parametrize(
+    "segmentation",
+    [
+        "cat",
+        7,
+        [1, 2, 3, 4, 5, 6],
+        [[1, 2, 3, 4]],
+        [[1, 2, 3, 4, 5, 6, 7]],
+        [[1, 2, 3, 4, 5, "6"]],
+        [[1, 2, 3, 4, 5, float("nan")]],
+        {"size": [40, 20], "counts": [800]},
+        {"size": [20, 40], "counts": [799]},
+        {"size": [20, 40], "counts": [-1, 801]},
+        {"size": [20, 40]},
+    ],
+)
+def test_a_mask_that_is_none(folder: Path, content, segmentation: Any) -> None:
+    content["annotations"][0]["segmentation"] = segmentation
+    read(folder, content)  # nobody asked for masks
+    with pytest.raises(DataError, match="annotation 1 has a segmentation that is neither polygons of 3"):
+        read(folder, content, masks=True)
+    with pytest.warns(UserWarning, match="left out 1 bad box"):
+        sample, _ = read(folder, content, masks=True, bad_boxes="skip")
+    assert sample.objects.labels == ("dog",)
+
+
 def test_images_without_objects_are_negatives(folder: Path, content) -> None:
     _, sample = read(folder, content)
     assert sample.objects == Objects()

@@ -1,6 +1,7 @@
 """The criteria of tasks beside detection, by hand and by their audits."""
 
 import re
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -8,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from pycocotools import mask as coco_mask
 
-from vision_r1_data import Frame, Objects, get_dialect
+from vision_r1_data import Frame, Objects, Sample, get_dialect
 from vision_r1_data.prompts import TASKS
 from vision_r1_grpo import Refinement, Target, VisionReward
 from vision_r1_grpo.rewards.audit import audit, load_score
@@ -270,3 +271,12 @@ def test_a_target_that_does_not_fit_together(arguments, message):
     given = {"boxes": (CAT[0],), "labels": ("cat",), "categories": ("cat",), "frame": FRAME, **arguments}
     with pytest.raises(ValueError, match=re.escape(message)):
         Target(**given)
+
+
+def test_the_masks_of_a_sample_are_those_of_its_target():
+    objects = Objects((CAT[0], DOG[0]), ("cat", "dog"), (False, True), (TRIANGLE, None))
+    sample = Sample("1", Path("a.png"), 200, 100, "pointing", categories=("cat", "dog"), objects=objects)
+    truth = Target.of(sample, FRAME)
+    assert truth.segmentations == (TRIANGLE,)
+    assert parts("pointing", points((10, 10, "cat")), truth) == (1, 1)
+    assert parts("pointing", points((70, 70, "cat")), truth) == (1, 0)

@@ -23,7 +23,12 @@ _CATEGORY: _Fields = {"id": _ID, "name": (str,)}
 
 
 def read_coco(
-    annotations: Path | str, images: Path | str, *, bad_boxes: Literal["error", "skip"] = "error"
+    annotations: Path | str,
+    images: Path | str,
+    *,
+    task: str = "detection",
+    masks: bool = False,
+    bad_boxes: Literal["error", "skip"] = "error",
 ) -> list[Sample]:
     """Read a COCO-format detection set.
 
@@ -32,8 +37,10 @@ def read_coco(
     Args:
         annotations: the JSON file.
         images: the folder that holds the images under their `file_name`.
-        bad_boxes: what to do with a box that lies outside its image or has no area: raise, or leave it out
-            and warn with the count.
+        task: what the samples ask, a name of `vision_r1_data.prompts.TASKS`.
+        masks: whether to keep the segmentations, which take many times the memory of boxes.
+        bad_boxes: what to do with a box that lies outside its image or has no area, or whose mask is none:
+            raise, or leave it out and warn with the count.
 
     Returns:
         One sample per image, in the order of the file; objects in the order of the file.
@@ -49,7 +56,7 @@ def read_coco(
     names = _category_names(content, annotations)
     records = _records(content, "images", _IMAGE, annotations)
     sizes = {record["id"]: (record["width"], record["height"]) for record in records}
-    objects, bad = _objects(content, names, sizes, annotations)
+    objects, bad = _objects(content, names, sizes, annotations, masks)
     if bad and bad_boxes == "error":
         raise DataError(
             f"{annotations}: {bad[0]}; correct it, or leave out the {len(bad)} bad box(es) "
@@ -71,6 +78,7 @@ def read_coco(
             image=images / record["file_name"],
             width=record["width"],
             height=record["height"],
+            task=task,
             categories=tuple(names.values()),
             objects=objects.get(record["id"], Objects()),
             source=annotations.name,
@@ -122,12 +130,13 @@ def _category_names(content: dict[str, Any], path: Path) -> dict[Any, str]:
 
 
 def _objects(
-    content: dict[str, Any], names: dict[Any, str], sizes: dict[Any, tuple[int, int]], path: Path
+    content: dict[str, Any], names: dict[Any, str], sizes: dict[Any, tuple[int, int]], path: Path, masks: bool
 ) -> tuple[dict[Any, Objects], list[str]]:
     """The objects of each image id, and one line per bad box."""
     boxes: dict[Any, list[Box]] = defaultdict(list)
     labels: dict[Any, list[str]] = defaultdict(list)
     crowd: dict[Any, list[bool]] = defaultdict(list)
+    segmentations: dict[Any, list[Any]] = defaultdict(list)
     bad: list[str] = []
     for annotation in _records(content, "annotations", _ANNOTATION, path):
         name, image, category = annotation["id"], annotation["image_id"], annotation["category_id"]
@@ -149,10 +158,37 @@ def _objects(
                 f"inside image {image} ({width}x{height})"
             )
             continue
+        segmentation = (annotation.get("segmentation") or None) if masks else None
+        if segmentation is not None and not _is_mask(segmentation, *sizes[image]):
+            bad.append(
+                f"annotation {name} has a segmentation that is neither polygons of 3 or more corners nor a "
+                f"run-length encoding of the size of image {image}"
+            )
+            continue
         boxes[image].append(box)
         labels[image].append(names[category])
         crowd[image].append(bool(annotation.get("iscrowd", 0)))
-    return {k: Objects(tuple(boxes[k]), tuple(labels[k]), tuple(crowd[k])) for k in boxes}, bad
+        if masks:
+            segmentations[image].append(segmentation)
+    columns = (boxes, labels, crowd, segmentations)
+    return {k: Objects(*(tuple(column[k]) for column in columns)) for k in boxes}, bad
+
+
+def _is_mask(segmentation: Any, width: int, height: int) -> bool:
+    if isinstance(segmentation, dict):
+        counts = segmentation.get("counts")
+        if isinstance(counts, list):
+            whole = all(type(n) is int and n >= 0 for n in counts) and sum(counts) == width * height
+        else:
+            whole = isinstance(counts, str)
+        return segmentation.get("size") == [height, width] and whole
+    return isinstance(segmentation, list) and all(
+        isinstance(ring, list)
+        and len(ring) >= 6
+        and len(ring) % 2 == 0
+        and all(type(x) in (int, float) and -_HUGE < x < _HUGE for x in ring)
+        for ring in segmentation
+    )
 
 
 def _xywh_to_xyxy(bbox: Any, width: int, height: int) -> Box | None:

@@ -60,7 +60,7 @@ class Target:
     def of(cls, sample: Sample, frame: Frame) -> Target:
         """The truth of a sample; crowds are no single objects and are left out."""
         objects = sample.objects.without_crowd()
-        return cls(objects.boxes, objects.labels, sample.categories, frame)
+        return cls(objects.boxes, objects.labels, sample.categories, frame, objects.segmentations)
 
 
 @dataclass(frozen=True)
