@@ -135,7 +135,7 @@ def markdown(runs: Sequence[Run]) -> str:
     over_time = []
     for key, name in SHOWN.items():
         lines = {arm: series(runs, arm, key).points for arm in ARMS}
-        minutes = [f"{x:.1f}" for x, _ in next(iter(lines.values()))[::2]]
+        minutes = [f"{x:.0f}" for x, _ in next(iter(lines.values()))[::2]]
         rows = [[arm, *(f"{y:.3f}" for _, y in points[::2])] for arm, points in lines.items()]
         over_time.append(f"\n{name}, median of the seeds:\n\n{table([['minutes', *minutes], *rows])}")
     return "\n".join([table(ends), *over_time])
@@ -163,7 +163,7 @@ def picture(runs: Sequence[Run]) -> str:
 
 def series(runs: Sequence[Run], arm: str, key: str) -> Series:
     curves = [one["curve"] for one in runs if one["arm"] == arm]
-    grid = np.linspace(0, min(one["curve"][-1]["minutes"] for one in runs), 13)
+    grid = np.linspace(0, min(one["curve"][-1]["minutes"] for one in runs), 11)
     lines = [np.interp(grid, [p["minutes"] for p in curve], [p[key] for p in curve]) for curve in curves]
     return Series(arm, list(zip(grid.tolist(), np.median(lines, axis=0).tolist(), strict=True)))
 
