@@ -59,8 +59,8 @@ class Target:
                 raise ValueError(f"segmentation must be of height and width {size}, got {mask.get('size')}")
             if not _is_mask(mask):
                 raise ValueError(
-                    "segmentation must be a list of polygons, each [x1, y1, x2, y2, x3, y3, ...], a run-length"
-                    f" encoding with size and counts, or null, got {mask!r:.80}"
+                    "segmentation must be a list of polygons, each [x1, y1, x2, y2, x3, y3, ...], a "
+                    f"run-length encoding with size and counts, or null, got {mask!r:.80}"
                 )
 
     @classmethod

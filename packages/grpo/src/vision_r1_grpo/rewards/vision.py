@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, fields
-from numbers import Real
 from typing import Any
 
 import torch
@@ -199,7 +198,7 @@ def _check(
                 f"preset {name!r} has a part {part!r} of its own; give the added one another name"
             )
     for part, weight in weights.items():
-        if not isinstance(weight, Real) or not math.isfinite(weight):
+        if not isinstance(weight, int | float) or not math.isfinite(weight):
             raise ValueError(f"the weight of part {part!r} must be a finite number, got {weight!r}")
 
 
