@@ -79,7 +79,18 @@ def test_a_page_of_points(tmp_path, command, file):
     command(
         "audit", f"{file}:fond_of_words", "--task", "pointing", "--scenes", 5, "--html", tmp_path / "a.html"
     )
-    assert "Task pointing, 5 random scenes" in (tmp_path / "a.html").read_text()
+    page = (tmp_path / "a.html").read_text()
+    assert "Task pointing, 5 random scenes" in page
+    assert "objects are dashed" in page
+
+
+def test_a_page_of_numbers_shows_what_is_there(tmp_path, command):
+    (tmp_path / "flat.py").write_text("def flat(completions, targets):\n    return [1] * len(completions)\n")
+    place = f"{tmp_path / 'flat.py'}:flat"
+    command("audit", place, "--task", "counting", "--scenes", 5, "--html", tmp_path / "a.html")
+    page = (tmp_path / "a.html").read_text()
+    assert 'class="object"' in page
+    assert 'class="missed"' not in page
 
 
 def test_a_narrow_table_has_a_line_for_each_exploit(command, monkeypatch):
@@ -105,7 +116,7 @@ def test_a_reward_that_sees_nothing(command, tmp_path):
     (tmp_path / "flat.py").write_text("def flat(completions, targets):\n    return [1] * len(completions)\n")
     code, out, _ = command("audit", f"{tmp_path / 'flat.py'}:flat", "--scenes", 5)
     assert code == 1
-    assert "gives right boxes no more than wrong ones" in out
+    assert "Is detection its task (--task)" in " ".join(out.split())
 
 
 def test_the_findings_as_json(command, tmp_path):

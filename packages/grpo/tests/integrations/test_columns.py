@@ -28,7 +28,7 @@ ROW = {"solution": '[["cat", [0, 0, 50, 50]]]', **SIZES}
 
 @st.composite
 def targets(draw):
-    sizes = [draw(st.integers(2, 5000)) for _ in range(4)]
+    sizes = [draw(st.integers(3, 5000)) for _ in range(4)]
     labels = draw(st.lists(st.text(), max_size=4))
 
     def corners(size):
@@ -125,6 +125,16 @@ BAD = {
     "outside": (
         {"solution": [["cat", [0, 0, 9, 9]], ["dog", [0, 0, 112, 84]]]},
         "solution[1] has the box [0, 0, 112, 84], which does not lie in the image of 100 x 80; boxes are",
+    ),
+    "shares": (
+        {"solution": [["cat", [0, 0.2, 1, 1]]]},
+        "solution[0] has the box [0, 0.2, 1, 1], which lies within",
+    ),
+    "no outline": ({"segmentations": [[[0, 0, 9, 0]]]}, "segmentation must be a list of polygons, each [x1"),
+    "text for a mask": ({"segmentations": ["mask.png"]}, "segmentation must be a list of polygons, each [x1"),
+    "no counts": (
+        {"segmentations": [{"size": [80, 100]}]},
+        "segmentation must be a list of polygons, each [x1",
     ),
     "no labels": ({"categories": [1]}, "the labels asked for must be strings, got 1"),
     "no map": ({"target_id_maps": "[]"}, "target_id_maps must be label -> id, or JSON of it, got []"),

@@ -29,6 +29,18 @@ def test_a_refinement_may_come_from_yaml(settings):
     assert make_reward("strict", "qwen2_5_vl", refinement=settings).refinement == wanted
 
 
+@pytest.mark.parametrize(
+    ("refinement", "message"),
+    [
+        ({"knd": "linear"}, "refinement has no 'knd'; its settings are .*; did you mean 'kind'"),
+        ("linear", "refinement must be a Refinement or a mapping of its settings, got 'linear'"),
+    ],
+)
+def test_a_refinement_that_is_none_is_said(refinement, message):
+    with pytest.raises((ValueError, TypeError), match=message):
+        make_reward("strict", "qwen2_5_vl", refinement=refinement)
+
+
 def test_an_adaptive_refinement_is_refused():
     with pytest.raises(ValueError, match=r"refinement\.kind adaptive needs a state"):
         make_reward("strict", "qwen2_5_vl", refinement={"kind": "adaptive", "thresholds": ROWS})

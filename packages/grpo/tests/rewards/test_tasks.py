@@ -253,6 +253,10 @@ def test_counting(text, form, count):
     assert parts("counting", text, target(CAT, CAT, DOG, BIRD)) == (form, pytest.approx(count))
 
 
+def test_no_count_is_a_plain_zero():
+    assert str(parts("counting", "none that I see", target(CAT))[1]) == "0.0"
+
+
 def test_counting_tightens():
     truth = target(*[CAT] * 4)
     assert parts("counting", "3", truth, refinement=SECOND_STAGE)[1] == 0.75

@@ -131,19 +131,31 @@ def test_unknown_names_are_said():
         ("paper", {"denominator": "match"}, "predicted, matched; did you mean 'matched'?, got 'match'"),
         ("paper", {"denominator": True}, "option denominator must be one of predicted, matched, got True"),
         ("released", {"adaptive": "yes"}, "option adaptive must be true or false, got 'yes'"),
-        ("paper", {"weights": {"format": float("nan")}}, "weight of part 'format' must be finite, got nan"),
+        (
+            "paper",
+            {"weights": {"format": float("nan")}},
+            "weight of part 'format' must be a finite number, got nan",
+        ),
+        ("paper", {"weights": {"format": "2"}}, "weight of part 'format' must be a finite number, got '2'"),
+        (
+            "paper",
+            {"added": {"short": "a.py:f"}},
+            "'short' must be a function f(completions, targets), got 'a.py:f'",
+        ),
         ("released", {"refinement": Refinement()}, "'released' has its own thresholds; leave refinement out"),
     ],
 )
 def test_what_a_preset_does_not_have_is_said_in_one_line(preset, settings, message):
-    with pytest.raises(ValueError, match=re.escape(message)) as caught:
+    with pytest.raises((ValueError, TypeError), match=re.escape(message)) as caught:
         VisionReward.from_preset(preset, "qwen2_5_vl", **settings)
     assert "\n" not in str(caught.value)
 
 
 def test_every_completion_needs_its_target():
-    with pytest.raises(ValueError, match="argument 2 is shorter"):
+    with pytest.raises(ValueError, match="must be lists of one length, got 2 and 1"):
         score("strict", [answer(CAT), answer(CAT)], [target(CAT)])
+    with pytest.raises(ValueError, match="must be lists of one length, got one text"):
+        VisionReward.from_preset("strict", "qwen2_5_vl")("x", [target(CAT)], progress=0.0)
 
 
 @PRESETS

@@ -147,7 +147,7 @@ def learning_curves(rows: Rows, before: Measured) -> list[Panel]:
             "Detection",
             "step",
             [_series(rows, f"eval/{key}", key) for key in ("mAP", "AP50", "AP75")],
-            "Greedy answers to validation images, which are neither trained on nor in the table above.",
+            "Greedy answers to the validation images; where none are given, to the first of the table above.",
         ),
         Panel(
             "Recall and precision",

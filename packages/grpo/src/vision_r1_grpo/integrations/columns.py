@@ -225,6 +225,11 @@ def _box(box: Any, frame: Frame, where: str) -> Box:
             f"{where} has the box {list(box)}, which does not lie in the image of {frame.width} x "
             f"{frame.height}; boxes are x1, y1, x2, y2 in pixels of the original image"
         )
+    if max(x2, y2) <= 1 < min(frame.width, frame.height):
+        raise DataError(
+            f"{where} has the box {list(box)}, which lies within one pixel; boxes are x1, y1, x2, y2 in "
+            "pixels of the original image, not shares of it"
+        )
     return (x1, y1, x2, y2)
 
 

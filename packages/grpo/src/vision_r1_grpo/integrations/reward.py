@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import fields
 from typing import Any
 
 from vision_r1_grpo.integrations.columns import read_rows
+from vision_r1_grpo.rewards.names import known_names
 from vision_r1_grpo.rewards.refinement import Refinement
 from vision_r1_grpo.rewards.vision import RewardBatch, VisionReward
 
@@ -24,11 +26,19 @@ def make_reward(
     """`VisionReward.from_preset`, with a refinement that may come from YAML.
 
     Raises:
-        ValueError: as `from_preset`, or the refinement is adaptive.
+        ValueError: as `from_preset`, or the refinement is adaptive or has a setting that does not exist.
+        TypeError: as `from_preset`, or the refinement is neither.
     """
     if isinstance(refinement, Mapping):
+        known = [setting.name for setting in fields(Refinement)]
+        if odd := [key for key in refinement if key not in known]:
+            raise ValueError(f"refinement has no {odd[0]!r}; its settings are {known_names(known, odd[0])}")
         rows = {key: tuple(refinement[key]) for key in ("begins", "thresholds") if key in refinement}
         refinement = Refinement(**{**refinement, **rows})
+    if not isinstance(refinement, Refinement | None):
+        raise TypeError(
+            f"refinement must be a Refinement or a mapping of its settings, got {refinement!r:.80}"
+        )
     reward = VisionReward.from_preset(preset, dialect, refinement=refinement, weights=weights, **options)
     if reward.refinement.kind == "adaptive":
         raise ValueError(

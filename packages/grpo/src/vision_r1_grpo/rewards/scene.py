@@ -5,9 +5,11 @@ Axes: N completions, M predicted, K true boxes.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import chain
+from numbers import Real
 from typing import Any
 
 import numpy as np
@@ -34,8 +36,8 @@ class Target:
             for an object without one.
 
     Raises:
-        ValueError: there is not one label for each box, or not one segmentation, or a run-length encoding is
-            not of the image's size.
+        ValueError: there is not one label for each box, or not one segmentation, or a segmentation is not as
+            COCO writes it, or not of the image's size.
     """
 
     boxes: tuple[Box, ...]
@@ -55,12 +57,30 @@ class Target:
         for mask in self.segmentations:
             if isinstance(mask, Mapping) and list(mask.get("size", ())) != size:
                 raise ValueError(f"segmentation must be of height and width {size}, got {mask.get('size')}")
+            if not _is_mask(mask):
+                raise ValueError(
+                    "segmentation must be a list of polygons, each [x1, y1, x2, y2, x3, y3, ...], a "
+                    f"run-length encoding with size and counts, or null, got {mask!r:.80}"
+                )
 
     @classmethod
     def of(cls, sample: Sample, frame: Frame) -> Target:
         """The truth of a sample; crowds are no single objects and are left out."""
         objects = sample.objects.without_crowd()
         return cls(objects.boxes, objects.labels, sample.categories, frame, objects.segmentations)
+
+
+def _is_mask(mask: Any) -> bool:
+    """Whether COCO could have written it, or it is None."""
+    if isinstance(mask, Mapping):
+        return isinstance(mask.get("counts"), str | bytes | list)
+    rings = (list, tuple)
+    return mask is None or (
+        isinstance(mask, rings)
+        and len(mask) > 0
+        and all(isinstance(ring, rings) and len(ring) >= 6 and len(ring) % 2 == 0 for ring in mask)
+        and all(isinstance(x, Real) and math.isfinite(x) for ring in mask for x in ring)
+    )
 
 
 @dataclass(frozen=True)

@@ -117,7 +117,7 @@ class Counting:
     def __call__(self, scene: Scene, thresholds: Thresholds) -> Scores:
         """Score the scene."""
         said = torch.tensor([-1 if a.count is None else a.count for a in scene.answers], dtype=torch.float64)
-        less, more = torch.minimum(said, scene.n_true), torch.maximum(said, scene.n_true)
+        less, more = torch.minimum(said.clamp(min=0), scene.n_true), torch.maximum(said, scene.n_true)
         ratio = torch.where(more > 0, less / more.clamp(min=1), 1.0)
         count = (ratio * (ratio >= thresholds.xi0) * (said >= 0)).float()
         parts = {"format": scene.well_formed.float(), "count": count}

@@ -96,6 +96,7 @@ class VisionReward:
 
         Raises:
             ValueError: a preset, dialect, option, part or value does not exist, or they do not go together.
+            TypeError: an added part is not callable.
         """
         if name not in PRESETS:
             raise ValueError(f"unknown reward preset {name!r}; known are {known_names(PRESETS, name)}")
@@ -130,11 +131,14 @@ class VisionReward:
             thresholds: in place of progress, such as those of an adaptive refinement at its present state.
 
         Raises:
-            ValueError: not one of progress and thresholds is given, or an added part does not return one
-                finite number for each completion.
+            ValueError: there is not one target for each completion, not one of progress and thresholds is
+                given, or an added part does not return one finite number for each completion.
         """
         if (progress is None) == (thresholds is None):
             raise ValueError(f"give either progress or thresholds, got {progress} and {thresholds}")
+        if isinstance(completions, str) or len(completions) != len(targets):
+            came = "one text" if isinstance(completions, str) else f"{len(completions)} and {len(targets)}"
+            raise ValueError(f"completions and targets must be lists of one length, got {came}")
         if thresholds is None:
             assert progress is not None
             thresholds = self.refinement(progress)
@@ -186,14 +190,16 @@ def _check(
                 raise ValueError(
                     f"preset {name!r} has no {kind} {one!r}; its {kind}s are {known_names(there, one)}"
                 )
-    for part in added:
+    for part, function in added.items():
+        if not callable(function):
+            raise TypeError(f"part {part!r} must be a function f(completions, targets), got {function!r:.80}")
         if part in preset.weights:
             raise ValueError(
                 f"preset {name!r} has a part {part!r} of its own; give the added one another name"
             )
     for part, weight in weights.items():
-        if not math.isfinite(weight):
-            raise ValueError(f"the weight of part {part!r} must be finite, got {weight}")
+        if not isinstance(weight, int | float) or not math.isfinite(weight):
+            raise ValueError(f"the weight of part {part!r} must be a finite number, got {weight!r}")
 
 
 def _tensor(name: str, values: Sequence[float], count: int) -> Float[Tensor, " n"]:

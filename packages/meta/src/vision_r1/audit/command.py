@@ -25,12 +25,14 @@ from vision_r1_grpo.rewards.presets import PRESETS
 _STYLES = {"loses": "green", "holds": "green", "free": "bold yellow", "wins": "bold red"}
 _WIDE = 110  # columns from which on the table says what each exploit does
 _VERDICTS = (
-    "\nwins: more than the honest answer on some scene; free: as much on some;\n"
+    "\nscores and honest are means over the scenes where the exploit can be tried.\n"
+    "wins: more than the honest answer on some scene; free: as much on some;\n"
     "loses: less on every scene; holds: may earn as much, and never earned more."
 )
 _BLIND = (
-    "This reward gives right boxes no more than wrong ones, so the table says little. Does it read this "
-    "dialect, {dialect}? Boxes are in the pixels that the model sees; --no-resize makes them the original's."
+    "This reward gives right answers no more than wrong ones, so the table says little. Is {task} its task "
+    "(--task), and does it read {dialect} (--dialect)? Boxes are in the pixels that the model sees; "
+    "--no-resize makes them the original's."
 )
 
 
@@ -82,7 +84,7 @@ def run_audit(
     console.print(audit_table(found, reward, wide=console.width >= _WIDE))
     console.print(_VERDICTS, style="dim")
     if found.blind:
-        console.print(_BLIND.format(dialect=dialect), style="yellow")
+        console.print(_BLIND.format(task=task, dialect=dialect), style="yellow")
     if html is not None:
         _save(html, audit_page(found, reward))
     if json is not None:

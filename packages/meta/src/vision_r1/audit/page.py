@@ -22,6 +22,10 @@ from vision_r1_grpo.rewards.audit import Audit, Example, Finding
 _INVENTED = "#d92d3a"
 _MOST_BOXES = 300  # more are a red carpet
 _MOST_TEXT = 4000  # characters
+_KEYS = {  # of forms in which an answer does not show the objects it is about
+    "points": (("right", "invented"), "a point in an object of its label is right; objects are dashed"),
+    "number": ((), "objects are dashed"),
+}
 _MARGIN = 0.06  # of the width, around the image, for what lies beyond it
 
 
@@ -50,11 +54,11 @@ def audit_page(found: Audit, reward: str) -> str:
 def _protocol(found: Audit) -> str:
     said = text(
         f"Task {found.task}, {found.scenes} random scenes, seed {found.seed}, answers as {found.dialect} "
-        "writes them. An "
-        "exploit wins if it earns more than the honest answer on any scene, and is free if it earns as much: "
-        "the completions of one prompt compete. What holds may earn as much, and never earned more."
+        "writes them. Scores are means over the scenes where the exploit can be tried. An exploit wins if it "
+        "earns more than the honest answer on any scene, and is free if it earns as much: the completions of "
+        "one prompt compete. What holds may earn as much, and never earned more."
     )
-    blind = "Right boxes earn no more than wrong ones: the reward does not read what is written here."
+    blind = "Right answers earn no more than wrong ones: the reward does not read what is written here."
     return said + (tag("p", text(blind), class_="blind") if found.blind else "")
 
 
@@ -109,12 +113,10 @@ def _holes(found: Audit) -> str:
     if not found.holes:
         return ""
     scenes = [_hole(finding, found, place) for place, finding in enumerate(found.holes)]
-    key = tag(
-        "p",
-        *(tag("span", tag("i", class_=kind), kind) for kind in ("right", "missed", "invented")),
-        "at IoU .50 with the right label",
-        class_="key",
+    kinds, by = _KEYS.get(
+        TASKS[found.task].form, (("right", "missed", "invented"), "at IoU .50 with the right label")
     )
+    key = tag("p", *(tag("span", tag("i", class_=kind), kind) for kind in kinds), by, class_="key")
     controls = tag("div", tag("p", "The scene where each gains most."), key, class_="controls")
     return tag("section", tag("h2", "Holes"), controls, tag("div", *scenes, class_="holes"))
 
@@ -159,7 +161,12 @@ def _drawing(example: Example, answer: str, found: Audit, number: str) -> str:
     width, height = target.frame.width, target.frame.height
     colours = _colours((*target.labels, *target.categories))
     invented = set(matching.invented)
-    boxes = [(target.boxes[k], target.labels[k], "missed") for k in matching.missed]
+    there: list[tuple[int, str]] = (
+        [(k, "object") for k in range(len(target.boxes))]
+        if TASKS[found.task].form in _KEYS
+        else [(k, "missed") for k in matching.missed]
+    )
+    boxes = [(target.boxes[k], target.labels[k], kind) for k, kind in there]
     boxes += [
         (box, label, "invented" if m in invented else "right")
         for m, (box, label) in enumerate(zip(said.boxes, said.labels, strict=True))
@@ -223,7 +230,7 @@ def _box(box: Box, label: str, kind: str, colours: dict[str, str], number: str, 
     dot = 0.0 if box[:2] != box[2:] else width / 80  # a point is a square of that size
     return tag(
         "rect",
-        tag("title", text(label if kind == "right" else f"{kind}: {label}")),
+        tag("title", text(label if kind in ("right", "object") else f"{kind}: {label}")),
         class_=kind,
         x=min(box[0], box[2]) - dot / 2,
         y=min(box[1], box[3]) - dot / 2,
@@ -232,14 +239,14 @@ def _box(box: Box, label: str, kind: str, colours: dict[str, str], number: str, 
         stroke=_INVENTED if kind == "invented" else colours.get(label, "currentColor"),
         fill=f"url(#hatch-{number})" if kind == "invented" else "transparent",
         fill_opacity=0.45 if kind == "invented" else None,
-        stroke_dasharray=f"{width / 50:.2f} {width / 70:.2f}" if kind == "missed" else None,
+        stroke_dasharray=f"{width / 50:.2f} {width / 70:.2f}" if kind in ("missed", "object") else None,
     )
 
 
 def _name(box: Box, label: str, kind: str, colours: dict[str, str], width: float) -> str:
-    """The label inside the upper left corner; of a missed object, inside the lower left one."""
+    """The label inside the upper left corner; of an object not said, inside the lower left one."""
     size = width / 32
     x = min(box[0], box[2]) + 0.3 * size
-    y = max(box[1], box[3]) - 0.4 * size if kind == "missed" else min(box[1], box[3]) + 1.1 * size
+    y = max(box[1], box[3]) - 0.4 * size if kind in ("missed", "object") else min(box[1], box[3]) + 1.1 * size
     colour = _INVENTED if kind == "invented" else colours.get(label, "currentColor")
     return tag("text", text(label), class_="name", x=float(x), y=float(y), fill=colour)
