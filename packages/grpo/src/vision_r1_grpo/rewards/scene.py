@@ -5,6 +5,7 @@ Axes: N completions, M predicted, K true boxes.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import chain
@@ -34,8 +35,8 @@ class Target:
             for an object without one.
 
     Raises:
-        ValueError: there is not one label for each box, or not one segmentation, or a run-length encoding is
-            not of the image's size.
+        ValueError: there is not one label for each box, or not one segmentation, or a segmentation cannot be
+            drawn: a run-length encoding is not of the image's size, or a polygon has no three corners.
     """
 
     boxes: tuple[Box, ...]
@@ -55,12 +56,34 @@ class Target:
         for mask in self.segmentations:
             if isinstance(mask, Mapping) and list(mask.get("size", ())) != size:
                 raise ValueError(f"segmentation must be of height and width {size}, got {mask.get('size')}")
+            if mask is not None and not _drawable(mask, size):
+                raise ValueError(
+                    "segmentation must be polygons [x1, y1, x2, y2, ...] of three or more corners, or a "
+                    f"run-length encoding whose counts add up to the image, got {mask!r:.80}"
+                )
 
     @classmethod
     def of(cls, sample: Sample, frame: Frame) -> Target:
         """The truth of a sample; crowds are no single objects and are left out."""
         objects = sample.objects.without_crowd()
         return cls(objects.boxes, objects.labels, sample.categories, frame)
+
+
+def _drawable(mask: Any, size: Sequence[int]) -> bool:
+    """Whether pycocotools can read the mask: on others it may crash the process or never return."""
+    if isinstance(mask, Mapping):
+        counts = mask.get("counts")
+        if not isinstance(counts, list):
+            return isinstance(counts, (str, bytes))
+        runs_are_whole = all(isinstance(run, int) and run >= 0 for run in counts)
+        return runs_are_whole and sum(counts) == math.prod(size)
+    try:
+        rings = [np.asarray(ring, dtype=np.float64) for ring in mask]
+    except (TypeError, ValueError):
+        return False
+    return bool(rings) and all(
+        ring.ndim == 1 and ring.size >= 6 and ring.size % 2 == 0 and np.isfinite(ring).all() for ring in rings
+    )
 
 
 @dataclass(frozen=True)
