@@ -1,5 +1,6 @@
 """The criteria of tasks beside detection, by hand and by their audits."""
 
+import math
 import re
 
 import numpy as np
@@ -161,6 +162,7 @@ def test_rec_ignores_the_label_and_divides_by_the_boxes():
 def test_an_expression_that_fits_two_objects():
     assert parts("rec", answer("rec", CAT), target(CAT, DOG))[1] == 0.5
     assert parts("rec", answer("rec", CAT, DOG), target(CAT, DOG))[1] == 1
+    assert parts("rec", answer("rec", CAT, BIRD), target(CAT, DOG))[1] == pytest.approx(1 / 3)
 
 
 def points(*named):
@@ -258,12 +260,32 @@ def test_counting_tightens():
     assert parts("counting", "2", truth, refinement=SECOND_STAGE)[1] == 0
 
 
+def test_what_a_count_does_not_earn_has_no_sign():
+    assert math.copysign(1, parts("counting", "many", target(CAT))[1]) == 1
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
         ({"labels": ()}, "got 1 boxes, 0 labels, 0 segmentations"),
         ({"segmentations": (TRIANGLE, TRIANGLE)}, "got 1 boxes, 1 labels, 2 segmentations"),
         ({"segmentations": ({"size": [9, 9], "counts": []},)}, "height and width [100, 200], got [9, 9]"),
+        *(
+            ({"segmentations": (mask,)}, "segmentation must be polygons")
+            for mask in (
+                [],
+                [[]],
+                [[0, 0, 40, 40]],
+                [[0, 0, 40, 0, 40]],
+                [[math.nan, 0, 40, 0, 40, 40]],
+                [[[0, 0], [40, 0], [40, 40]]],
+                [0, 0, 40, 0, 40, 40],
+                "none",
+                {"size": [100, 200]},
+                {"size": [100, 200], "counts": [5, 50000]},
+                {"size": [100, 200], "counts": [-5, 20005]},
+            )
+        ),
     ],
 )
 def test_a_target_that_does_not_fit_together(arguments, message):
