@@ -14,6 +14,7 @@ from vision_r1_data.prompts import TASKS
 from vision_r1_grpo import Refinement, Target, VisionReward
 from vision_r1_grpo.rewards.audit import audit, load_score
 from vision_r1_grpo.rewards.audit.exploits import suite
+from vision_r1_grpo.rewards.audit.scenes import iou
 from vision_r1_grpo.rewards.presets import PRESETS
 
 NAME = "qwen2_5_vl"
@@ -128,6 +129,64 @@ def test_the_first_number_of_any_text():
     holes = {finding.name for finding in audit(score, NAME, task="counting", scenes=40).holes}
     assert {"said twice", "in a sentence", "as a fraction"} <= holes
     assert not {"one more", "one less", "constant count"} & holes
+
+
+def test_the_right_number_alone_is_a_sound_reward():
+    def score(completions, targets):
+        return [
+            float(text == str(len(truth.boxes))) for text, truth in zip(completions, targets, strict=True)
+        ]
+
+    assert audit(score, NAME, task="counting", scenes=60).holes == ()
+
+
+def test_a_near_number_is_a_hole_and_not_blind():
+    def score(completions, targets):
+        return [
+            float(text.isdecimal() and abs(int(text) - len(truth.boxes)) <= 1)
+            for text, truth in zip(completions, targets, strict=True)
+        ]
+
+    checked = audit(score, NAME, task="counting", scenes=60)
+    assert {"one more", "one less"} <= {finding.name for finding in checked.holes}
+    assert not checked.blind
+
+
+def by_place(form, alike):
+    """Strict's F-measure, whose pairs are the boxes of one place whose labels are `alike`."""
+
+    def score(completions, targets):
+        answers = [
+            DIALECT.decode(text, truth.frame, form) for text, truth in zip(completions, targets, strict=True)
+        ]
+        return [
+            5
+            * sum(
+                any(
+                    iou(box, said) >= 0.5 and alike(name, label)
+                    for said, name in zip(a.boxes, a.labels, strict=True)
+                )
+                for box, label in zip(truth.boxes, truth.labels, strict=True)
+            )
+            / max(len(a) + 4 * len(truth.boxes), 1)
+            for a, truth in zip(answers, targets, strict=True)
+        ]
+
+    return score
+
+
+@pytest.mark.parametrize(
+    ("task", "alike", "hole"),
+    [
+        ("ocr", lambda said, true: true in said, "all texts in each box"),
+        ("ocr", lambda said, true: said in true, "boxes without text"),
+        ("ocr", lambda said, true: said[:1] == true[:1], "first letters"),
+        ("segmentation", lambda said, true: said == true, "half an outline"),
+    ],
+)
+def test_a_naive_reward_of_texts_or_outlines(task, alike, hole):
+    checked = audit(by_place(TASKS[task].form, alike), NAME, task=task, scenes=20)
+    assert hole in {finding.name for finding in checked.holes}
 
 
 # By hand.
