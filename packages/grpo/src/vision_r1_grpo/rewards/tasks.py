@@ -57,8 +57,8 @@ class Rec:
     """Format, and the quality of the one box that a referring expression asks for.
 
     Labels are not compared: the question names the object. The quality is divided by the number of boxes, so
-    two guesses earn half. Where the expression fits K objects, accuracy = sum of q over the P pairs with q > 0
-    / (M + K - P), so that a guess too many costs as well.
+    two guesses earn half. Where the expression fits K objects, of which P are paired with a quality above 0,
+    accuracy = sum of q / (M + K - P), so that a guess too many costs as well.
     """
 
     def __call__(self, scene: Scene, thresholds: Thresholds) -> Scores:
