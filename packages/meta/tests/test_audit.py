@@ -93,6 +93,15 @@ def test_a_page_of_numbers_shows_what_is_there(tmp_path, command):
     assert 'class="missed"' not in page
 
 
+def test_a_page_of_counts_draws_what_is_there(tmp_path, command, file):
+    command(
+        "audit", f"{file}:fond_of_words", "--task", "counting", "--scenes", 5, "--html", tmp_path / "a.html"
+    )
+    page = (tmp_path / "a.html").read_text()
+    assert 'class="right"' in page
+    assert "<title>missed" not in page
+
+
 def test_a_narrow_table_has_a_line_for_each_exploit(command, monkeypatch):
     monkeypatch.setenv("COLUMNS", "80")
     _, out, _ = command("audit", "--scenes", 5)

@@ -87,9 +87,7 @@ TASKS = {
     ),
     "counting": Task(
         "number",
-        lambda categories: (
-            f"How often is there a {_any_of(categories)} in the image? Answer with one number."
-        ),
+        lambda categories: f"Count every {_any_of(categories)} in the image and answer with one number.",
     ),
 }
 """The tasks by their names; "rec" is a referring expression, whose one category is the expression."""

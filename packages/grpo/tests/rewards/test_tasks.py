@@ -1,5 +1,6 @@
 """The criteria of tasks beside detection, by hand and by their audits."""
 
+import math
 import re
 from pathlib import Path
 
@@ -14,6 +15,7 @@ from vision_r1_data.prompts import TASKS
 from vision_r1_grpo import Refinement, Target, VisionReward
 from vision_r1_grpo.rewards.audit import audit, load_score
 from vision_r1_grpo.rewards.audit.exploits import suite
+from vision_r1_grpo.rewards.audit.scenes import iou
 from vision_r1_grpo.rewards.presets import PRESETS
 
 NAME = "qwen2_5_vl"
@@ -130,6 +132,64 @@ def test_the_first_number_of_any_text():
     assert not {"one more", "one less", "constant count"} & holes
 
 
+def test_the_right_number_alone_is_a_sound_reward():
+    def score(completions, targets):
+        return [
+            float(text == str(len(truth.boxes))) for text, truth in zip(completions, targets, strict=True)
+        ]
+
+    assert audit(score, NAME, task="counting", scenes=60).holes == ()
+
+
+def test_a_near_number_is_a_hole_and_not_blind():
+    def score(completions, targets):
+        return [
+            float(text.isdecimal() and abs(int(text) - len(truth.boxes)) <= 1)
+            for text, truth in zip(completions, targets, strict=True)
+        ]
+
+    checked = audit(score, NAME, task="counting", scenes=60)
+    assert {"one more", "one less"} <= {finding.name for finding in checked.holes}
+    assert not checked.blind
+
+
+def by_place(form, alike):
+    """Strict's F-measure, whose pairs are the boxes of one place whose labels are `alike`."""
+
+    def score(completions, targets):
+        answers = [
+            DIALECT.decode(text, truth.frame, form) for text, truth in zip(completions, targets, strict=True)
+        ]
+        return [
+            5
+            * sum(
+                any(
+                    iou(box, said) >= 0.5 and alike(name, label)
+                    for said, name in zip(a.boxes, a.labels, strict=True)
+                )
+                for box, label in zip(truth.boxes, truth.labels, strict=True)
+            )
+            / max(len(a) + 4 * len(truth.boxes), 1)
+            for a, truth in zip(answers, targets, strict=True)
+        ]
+
+    return score
+
+
+@pytest.mark.parametrize(
+    ("task", "alike", "hole"),
+    [
+        ("ocr", lambda said, true: true in said, "all texts in each box"),
+        ("ocr", lambda said, true: said in true, "boxes without text"),
+        ("ocr", lambda said, true: said[:1] == true[:1], "first letters"),
+        ("segmentation", lambda said, true: said == true, "half an outline"),
+    ],
+)
+def test_a_naive_reward_of_texts_or_outlines(task, alike, hole):
+    checked = audit(by_place(TASKS[task].form, alike), NAME, task=task, scenes=20)
+    assert hole in {finding.name for finding in checked.holes}
+
+
 # By hand.
 
 
@@ -162,6 +222,7 @@ def test_rec_ignores_the_label_and_divides_by_the_boxes():
 def test_an_expression_that_fits_two_objects():
     assert parts("rec", answer("rec", CAT), target(CAT, DOG))[1] == 0.5
     assert parts("rec", answer("rec", CAT, DOG), target(CAT, DOG))[1] == 1
+    assert parts("rec", answer("rec", CAT, BIRD), target(CAT, DOG))[1] == pytest.approx(1 / 3)
 
 
 def points(*named):
@@ -263,12 +324,32 @@ def test_counting_tightens():
     assert parts("counting", "2", truth, refinement=SECOND_STAGE)[1] == 0
 
 
+def test_what_a_count_does_not_earn_has_no_sign():
+    assert math.copysign(1, parts("counting", "many", target(CAT))[1]) == 1
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
         ({"labels": ()}, "got 1 boxes, 0 labels, 0 segmentations"),
         ({"segmentations": (TRIANGLE, TRIANGLE)}, "got 1 boxes, 1 labels, 2 segmentations"),
         ({"segmentations": ({"size": [9, 9], "counts": []},)}, "height and width [100, 200], got [9, 9]"),
+        *(
+            ({"segmentations": (mask,)}, "segmentation must be polygons")
+            for mask in (
+                [],
+                [[]],
+                [[0, 0, 40, 40]],
+                [[0, 0, 40, 0, 40]],
+                [[math.nan, 0, 40, 0, 40, 40]],
+                [[[0, 0], [40, 0], [40, 40]]],
+                [0, 0, 40, 0, 40, 40],
+                "none",
+                {"size": [100, 200]},
+                {"size": [100, 200], "counts": [5, 50000]},
+                {"size": [100, 200], "counts": [-5, 20005]},
+            )
+        ),
     ],
 )
 def test_a_target_that_does_not_fit_together(arguments, message):

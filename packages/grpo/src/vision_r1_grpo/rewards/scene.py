@@ -9,7 +9,6 @@ import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import chain
-from numbers import Real
 from typing import Any
 
 import numpy as np
@@ -36,8 +35,8 @@ class Target:
             for an object without one.
 
     Raises:
-        ValueError: there is not one label for each box, or not one segmentation, or a segmentation is not as
-            COCO writes it, or not of the image's size.
+        ValueError: there is not one label for each box, or not one segmentation, or a segmentation cannot be
+            drawn: a run-length encoding is not of the image's size, or a polygon has no three corners.
     """
 
     boxes: tuple[Box, ...]
@@ -57,10 +56,10 @@ class Target:
         for mask in self.segmentations:
             if isinstance(mask, Mapping) and list(mask.get("size", ())) != size:
                 raise ValueError(f"segmentation must be of height and width {size}, got {mask.get('size')}")
-            if not _is_mask(mask):
+            if mask is not None and not _drawable(mask, size):
                 raise ValueError(
-                    "segmentation must be a list of polygons, each [x1, y1, x2, y2, x3, y3, ...], a "
-                    f"run-length encoding with size and counts, or null, got {mask!r:.80}"
+                    "segmentation must be polygons [x1, y1, x2, y2, ...] of three or more corners, or a "
+                    f"run-length encoding whose counts add up to the image, got {mask!r:.80}"
                 )
 
     @classmethod
@@ -70,16 +69,20 @@ class Target:
         return cls(objects.boxes, objects.labels, sample.categories, frame, objects.segmentations)
 
 
-def _is_mask(mask: Any) -> bool:
-    """Whether COCO could have written it, or it is None."""
+def _drawable(mask: Any, size: Sequence[int]) -> bool:
+    """Whether pycocotools can read the mask: on others it may crash the process or never return."""
     if isinstance(mask, Mapping):
-        return isinstance(mask.get("counts"), str | bytes | list)
-    rings = (list, tuple)
-    return mask is None or (
-        isinstance(mask, rings)
-        and len(mask) > 0
-        and all(isinstance(ring, rings) and len(ring) >= 6 and len(ring) % 2 == 0 for ring in mask)
-        and all(isinstance(x, Real) and math.isfinite(x) for ring in mask for x in ring)
+        counts = mask.get("counts")
+        if not isinstance(counts, list):
+            return isinstance(counts, (str, bytes))
+        runs_are_whole = all(isinstance(run, int) and run >= 0 for run in counts)
+        return runs_are_whole and sum(counts) == math.prod(size)
+    try:
+        rings = [np.asarray(ring, dtype=np.float64) for ring in mask]
+    except (TypeError, ValueError):
+        return False
+    return bool(rings) and all(
+        ring.ndim == 1 and ring.size >= 6 and ring.size % 2 == 0 and np.isfinite(ring).all() for ring in rings
     )
 
 

@@ -57,14 +57,15 @@ class Rec:
     """Format, and the quality of the one box that a referring expression asks for.
 
     Labels are not compared: the question names the object. The quality is divided by the number of boxes, so
-    two guesses earn half. Where the expression fits K objects, accuracy = sum of q over pairs / max(M, K).
+    two guesses earn half. Where the expression fits K objects, of which P are paired with a quality above 0,
+    accuracy = sum of q / (M + K - P), so that a guess too many costs as well.
     """
 
     def __call__(self, scene: Scene, thresholds: Thresholds) -> Scores:
         """Score the scene."""
         index, found = pair(scene, refine(box_iou(scene.pred, scene.true), thresholds))
-        most = torch.maximum(scene.n_pred, scene.n_true)
-        accuracy = torch.where(most > 0, found.sum(dim=1) / most.clamp(min=1), 1.0)
+        either = scene.n_pred + scene.n_true - (found > 0).sum(dim=1)
+        accuracy = torch.where(either > 0, found.sum(dim=1) / either.clamp(min=1), 1.0)
         return scores(scene, index, found, accuracy=accuracy)
 
 
@@ -119,7 +120,7 @@ class Counting:
         said = torch.tensor([-1 if a.count is None else a.count for a in scene.answers], dtype=torch.float64)
         less, more = torch.minimum(said.clamp(min=0), scene.n_true), torch.maximum(said, scene.n_true)
         ratio = torch.where(more > 0, less / more.clamp(min=1), 1.0)
-        count = (ratio * (ratio >= thresholds.xi0) * (said >= 0)).float()
+        count = torch.where((said >= 0) & (ratio >= thresholds.xi0), ratio, 0.0).float()
         parts = {"format": scene.well_formed.float(), "count": count}
         return Scores(parts, (count > 0).long(), (count == 1).long())
 

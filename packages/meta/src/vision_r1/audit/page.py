@@ -10,8 +10,7 @@ from importlib.resources import files
 from itertools import groupby
 from string import Template
 
-from vision_r1_data import Answer, Box, Frame, Objects, get_dialect
-from vision_r1_data.dialects.number import decode_number
+from vision_r1_data import Answer, Box, Objects, get_dialect
 from vision_r1_data.prompts import TASKS
 from vision_r1_eval import match_objects
 from vision_r1_eval.report.files import read_file
@@ -156,7 +155,7 @@ def _short(answer: str) -> str:
 def _drawing(example: Example, answer: str, found: Audit, number: str) -> str:
     """The image as a plain sheet, what the answer misses, and the boxes it says."""
     target = example.target
-    said = _read(answer, target.frame, found)
+    said = _read(answer, target, found)
     matching = match_objects(Objects(target.boxes, target.labels), _extended(said, target, found), 0.5)
     width, height = target.frame.width, target.frame.height
     colours = _colours((*target.labels, *target.categories))
@@ -196,11 +195,12 @@ def _drawing(example: Example, answer: str, found: Audit, number: str) -> str:
     )
 
 
-def _read(answer: str, frame: Frame, found: Audit) -> Answer:
+def _read(answer: str, target: Target, found: Audit) -> Answer:
+    """What to draw of the answer; a number says nothing of places, so it is all that is there."""
     form = TASKS[found.task].form
-    return (
-        decode_number(answer) if form == "number" else get_dialect(found.dialect).decode(answer, frame, form)
-    )
+    if form == "number":
+        return Answer(target.boxes, target.labels)
+    return get_dialect(found.dialect).decode(answer, target.frame, form)
 
 
 def _extended(said: Answer, target: Target, found: Audit) -> Answer:

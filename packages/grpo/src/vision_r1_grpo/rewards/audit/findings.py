@@ -202,13 +202,13 @@ def _finding(exploit: Exploit, scenes: Sequence[Scene], scorer: _Scorer) -> Find
 def _blind(scenes: Sequence[Scene], scorer: _Scorer) -> bool:
     """Whether as many boxes where nothing is earn as much as the right ones, over all scenes.
 
-    Of counts, one more than there are.
+    Of counts, ten times as many as there are.
     """
     filled = [scene for scene in scenes if scene.objects]
     wrong = []
     for scene in filled:
         rng = scene.rng("blind")
-        count = len(scene.objects) + (scene.form == "number")
+        count = len(scene.objects) * (10 if scene.form == "number" else 1)
         wrong.append(scene.write([scene.junk(rng) for _ in range(count)]))
     earned = sum(scorer("wrong boxes", wrong, filled))
     return sum(scorer("an honest answer", [scene.perfect for scene in filled], filled)) <= earned + _TIE

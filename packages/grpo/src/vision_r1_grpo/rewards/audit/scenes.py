@@ -94,7 +94,12 @@ class Scene:
 
     @cached_property
     def attempt(self) -> str:
-        """An honest answer with faults: boxes at IoU .6 to .9; of three or more, one missed or invented."""
+        """An honest answer with faults: boxes at IoU .6 to .9; of three or more, one missed or invented.
+
+        A count has none, so that a reward may ask for the right number.
+        """
+        if self.form == "number":
+            return self.perfect
         rng = self.rng("attempt")
         named = [(self.near(k, 0.6, 0.9, rng), label) for k, (_, label) in enumerate(self.objects)]
         if len(named) > 2 and rng.random() < 0.5:
