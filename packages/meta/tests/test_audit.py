@@ -25,6 +25,19 @@ def broken(completions, targets):
     raise KeyError("bbox")
 """
 
+UNSCALED = """
+from dataclasses import replace
+from vision_r1_data import Frame
+from vision_r1_grpo import VisionReward
+
+REWARD = VisionReward.from_preset("strict", "qwen2_5_vl")
+
+def pixels(completions, targets):
+    frames = [Frame(t.frame.width, t.frame.height, t.frame.width, t.frame.height) for t in targets]
+    targets = [replace(target, frame=frame) for target, frame in zip(targets, frames)]
+    return REWARD(completions, targets, progress=0.0).total
+"""
+
 
 @pytest.fixture
 def file(tmp_path):
@@ -113,6 +126,16 @@ def test_a_reward_of_ones_own(command, file):
     code, out, _ = command("audit", f"{file}:fond_of_words", "--scenes", 10, "--no-resize")
     assert code == 1
     assert lines(out, "junk boxes")[-1] in ("free", "wins")
+
+
+def test_a_reward_that_does_not_scale_boxes(command, tmp_path):
+    (tmp_path / "mine.py").write_text(UNSCALED)
+    page = tmp_path / "a.html"
+    _, out, _ = command("audit", f"{tmp_path / 'mine.py'}:pixels", "--scenes", 20, "--html", page)
+    assert "gives more for boxes in pixels of the original image" in " ".join(out.split())
+    assert "gives more for boxes in pixels of the original image" in page.read_text()
+    _, out, _ = command("audit", f"{tmp_path / 'mine.py'}:pixels", "--scenes", 20, "--no-resize")
+    assert "in pixels of the original image" not in " ".join(out.split())
 
 
 def test_conversations(command, file):

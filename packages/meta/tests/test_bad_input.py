@@ -127,6 +127,17 @@ def test_bad_settings(command, photographs, tmp_path, overrides, words):
     assert not (tmp_path / "run").exists()
 
 
+@pytest.mark.parametrize("body", ["raise KeyError('x')", "return []", "return ['a']", "return 1"])
+def test_a_part_of_ones_own_that_fails(command, photographs, tmp_path, body):
+    (tmp_path / "mine.py").write_text(f"def f(completions, targets):\n    {body}\n")
+    arguments = [*settings(photographs), f"training.reward.added.mine={tmp_path / 'mine.py'}:f"]
+    code, out, err = command("train", *arguments, "--out", tmp_path / "run")
+    assert (code, out) == (2, "")
+    assert "training.reward.added.mine: fails on an empty answer" in err
+    assert err.count("\n") == 1
+    assert not (tmp_path / "run").exists()
+
+
 def test_a_model_that_is_not_there(command, photographs, tmp_path):
     arguments = [*settings(photographs), f"model.path={tmp_path / 'none'}", "--out", tmp_path / "run"]
     code, _, err = command("train", *arguments)

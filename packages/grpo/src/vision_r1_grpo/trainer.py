@@ -67,8 +67,8 @@ class GRPOTrainer:
         resume: go on from the folder's latest checkpoint.
 
     Raises:
-        ConfigError: the prompts of a step cannot be shared out to the ranks, the dataset is empty, there is
-            nothing to resume, or there is and `resume` is false.
+        ConfigError: the prompts of a step cannot be shared out to the ranks, the dataset is empty or asks
+            what the reward does not score, there is nothing to resume, or there is and `resume` is false.
     """
 
     def __init__(
@@ -94,6 +94,12 @@ class GRPOTrainer:
             )
         if not dataset:
             raise ConfigError("dataset must hold at least one sample, got none")
+        for sample in dataset:
+            if sample.task not in TASKS or TASKS[sample.task].form != reward.form:
+                raise ConfigError(
+                    f"reward.preset {reward.preset!r} scores {reward.form}, which sample {sample.id!r} with "
+                    f"task {sample.task!r} does not ask for; use the preset of that name, or other samples"
+                )
         self.evaluate, self.sampler = evaluate, sampler or TransformersSampler(policy)
         self.checkpoints = folder / "checkpoints"
         if resume and not has_checkpoint(self.checkpoints):
@@ -123,9 +129,8 @@ class GRPOTrainer:
                 rollout = self.sampler.generate(prompts, g, self._sampling())
                 sampled = time.monotonic()
 
-                targets = [
-                    Target.of(s, p.frame) for s, p in zip(samples, prompts, strict=True) for _ in range(g)
-                ]
+                truths = [Target.of(s, p.frame) for s, p in zip(samples, prompts, strict=True)]
+                targets = [truth for truth in truths for _ in range(g)]
                 scored = self.reward(rollout.texts, targets, thresholds=self.thresholds)
                 advantages, informative = group_advantages(
                     scored.total.view(-1, g), scale=config.loss.scale_advantages
@@ -224,12 +229,6 @@ class GRPOTrainer:
         return chosen[self.engine.rank :: self.engine.world_size]
 
     def _prompt(self, sample: Sample) -> Prompt:
-        asked = TASKS[sample.task].form if sample.task in TASKS else sample.task
-        if asked != self.reward.form:
-            raise ConfigError(
-                f"reward.preset {self.reward.preset!r} scores {self.reward.form}, and sample {sample.id!r} "
-                f"asks for {asked}; give its task a preset of its own"
-            )
         return self.policy.encode(self.reward.dialect.prompt(sample), sample.load_image())
 
     def _sampling(self) -> Sampling:

@@ -6,7 +6,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from vision_r1_data import get_dialect
+from vision_r1_data import Frame, get_dialect
 from vision_r1_grpo import ConfigError, Target, VisionReward
 from vision_r1_grpo.rewards.audit import audit, load_score
 from vision_r1_grpo.rewards.audit.exploits import EXPLOITS
@@ -213,6 +213,20 @@ def test_a_constant_reward_is_blind_and_everything_is_free():
     assert checked.blind
     assert {finding.verdict for finding in checked.findings} == {"free", "holds"}
     assert all(finding.at_least == 1 for finding in checked.findings)
+
+
+def test_a_reward_that_does_not_scale_boxes_is_noticed():
+    frame = Frame(9999, 9999, 9999, 9999)  # pixels stay what they are
+
+    def score(completions, targets):
+        return [
+            sum(max(row, default=0.0) for row in overlaps(DIALECT.decode(text, frame), target))
+            for text, target in zip(completions, targets, strict=True)
+        ]
+
+    assert audit(score, NAME, scenes=30).unscaled
+    assert not audit(score, NAME, scenes=30, resize=False).unscaled
+    assert not audit(load_score("strict", NAME), NAME, scenes=30).unscaled
 
 
 def test_the_worst_scene_is_where_the_exploit_gains_most():

@@ -333,7 +333,10 @@ def test_what_a_count_does_not_earn_has_no_sign():
     [
         ({"labels": ()}, "got 1 boxes, 0 labels, 0 segmentations"),
         ({"segmentations": (TRIANGLE, TRIANGLE)}, "got 1 boxes, 1 labels, 2 segmentations"),
-        ({"segmentations": ({"size": [9, 9], "counts": []},)}, "height and width [100, 200], got [9, 9]"),
+        (
+            {"segmentations": ({"size": [9, 9], "counts": []},)},
+            "encoding of height 100 and width 200, got {'size': [9, 9]",
+        ),
         *(
             ({"segmentations": (mask,)}, "segmentation must be polygons")
             for mask in (

@@ -18,9 +18,9 @@ from vision_r1.config import CocoConfig, DataConfig, ModelConfig, RunConfig
 from vision_r1.folder import CONFIG, claim_folder
 from vision_r1.measure import Measured, measure, write_text
 from vision_r1.report import write_run_report
-from vision_r1_data import DataError, Sample, read_coco
+from vision_r1_data import DataError, Frame, Sample, read_coco
 from vision_r1_eval import Protocol, comparison_table
-from vision_r1_grpo import ConfigError, GRPOTrainer, Policy, VisionReward, save_config
+from vision_r1_grpo import ConfigError, GRPOTrainer, Policy, Target, VisionReward, save_config
 from vision_r1_grpo.checkpoint import export_model, has_checkpoint
 from vision_r1_grpo.engine import init_distributed
 from vision_r1_grpo.rewards.audit import load_score
@@ -55,6 +55,7 @@ def run(config: RunConfig, out: Path, *, force: bool = False, resume: bool = Fal
         DataError, ConfigError: bad input; always before any training.
     """
     splits, reward = read_splits(config.data, config.training.seed), build_reward(config)
+    _check_added(reward)
     init_distributed()
     main = torch.distributed.get_rank() == 0
     console = Console(quiet=not main)
@@ -132,6 +133,24 @@ def build_reward(config: RunConfig) -> VisionReward:
         )
     except ValueError as error:
         raise ConfigError(str(error)) from error
+
+
+def _check_added(reward: VisionReward) -> None:
+    """Call the parts of one's own once, on an answer without text to an image without objects.
+
+    Raises:
+        ConfigError: one fails, or does not return a number.
+    """
+    for name, part in reward.added.items():
+        try:
+            (score,) = part([""], [Target((), (), ("object",), Frame(28, 28, 28, 28))])
+            float(score)
+        except Exception as error:  # whatever a function may raise
+            said = " ".join(f"{type(error).__name__}: {error}".split())
+            raise ConfigError(
+                f"training.reward.added.{name}: fails on an empty answer ({said}); it must return one number "
+                "for each completion"
+            ) from error
 
 
 def _load_policy(model: ModelConfig) -> Policy:

@@ -10,6 +10,7 @@ from typing import Any, Literal
 
 from vision_r1_data.errors import DataError
 from vision_r1_data.frame import Box
+from vision_r1_data.masks import is_mask
 from vision_r1_data.sample import Objects, Sample
 
 # Annotation tools round: a corner may lie this many pixels outside its image and is then clipped.
@@ -159,7 +160,7 @@ def _objects(
             )
             continue
         segmentation = (annotation.get("segmentation") or None) if masks else None
-        if segmentation is not None and not _is_mask(segmentation, *sizes[image]):
+        if segmentation is not None and not is_mask(segmentation, *sizes[image]):
             bad.append(
                 f"annotation {name} has a segmentation that is neither polygons of 3 or more corners nor a "
                 f"run-length encoding of the size of image {image}"
@@ -172,23 +173,6 @@ def _objects(
             segmentations[image].append(segmentation)
     columns = (boxes, labels, crowd, segmentations)
     return {k: Objects(*(tuple(column[k]) for column in columns)) for k in boxes}, bad
-
-
-def _is_mask(segmentation: Any, width: int, height: int) -> bool:
-    if isinstance(segmentation, dict):
-        counts = segmentation.get("counts")
-        if isinstance(counts, list):
-            whole = all(type(n) is int and n >= 0 for n in counts) and sum(counts) == width * height
-        else:
-            whole = isinstance(counts, str)
-        return segmentation.get("size") == [height, width] and whole
-    return isinstance(segmentation, list) and all(
-        isinstance(ring, list)
-        and len(ring) >= 6
-        and len(ring) % 2 == 0
-        and all(type(x) in (int, float) and -_HUGE < x < _HUGE for x in ring)
-        for ring in segmentation
-    )
 
 
 def _xywh_to_xyxy(bbox: Any, width: int, height: int) -> Box | None:

@@ -5,8 +5,7 @@ Axes: N completions, M predicted, K true boxes.
 
 from __future__ import annotations
 
-import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from itertools import chain
 from typing import Any
@@ -17,6 +16,7 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from vision_r1_data import Answer, Box, Frame, Sample
+from vision_r1_data.masks import is_mask
 
 Parts = dict[str, Float[Tensor, " n"]]
 
@@ -35,8 +35,8 @@ class Target:
             for an object without one.
 
     Raises:
-        ValueError: there is not one label for each box, or not one segmentation, or a segmentation cannot be
-            drawn: a run-length encoding is not of the image's size, or a polygon has no three corners.
+        ValueError: there is not one label for each box, or not one segmentation, or one is no mask of the
+            image (see `vision_r1_data.masks.is_mask`).
     """
 
     boxes: tuple[Box, ...]
@@ -52,14 +52,12 @@ class Target:
                 "Target needs one label per box, and one segmentation per box or none at all, "
                 f"got {len(self.boxes)} boxes, {len(self.labels)} labels, {masks} segmentations"
             )
-        size = [self.frame.height, self.frame.width]
+        width, height = self.frame.width, self.frame.height
         for mask in self.segmentations:
-            if isinstance(mask, Mapping) and list(mask.get("size", ())) != size:
-                raise ValueError(f"segmentation must be of height and width {size}, got {mask.get('size')}")
-            if mask is not None and not _drawable(mask, size):
+            if mask is not None and not is_mask(mask, width, height):
                 raise ValueError(
                     "segmentation must be polygons [x1, y1, x2, y2, ...] of three or more corners, or a "
-                    f"run-length encoding whose counts add up to the image, got {mask!r:.80}"
+                    f"run-length encoding of height {height} and width {width}, got {mask!r:.80}"
                 )
 
     @classmethod
@@ -67,23 +65,6 @@ class Target:
         """The truth of a sample; crowds are no single objects and are left out."""
         objects = sample.objects.without_crowd()
         return cls(objects.boxes, objects.labels, sample.categories, frame, objects.segmentations)
-
-
-def _drawable(mask: Any, size: Sequence[int]) -> bool:
-    """Whether pycocotools can read the mask: on others it may crash the process or never return."""
-    if isinstance(mask, Mapping):
-        counts = mask.get("counts")
-        if not isinstance(counts, list):
-            return isinstance(counts, (str, bytes))
-        runs_are_whole = all(isinstance(run, int) and run >= 0 for run in counts)
-        return runs_are_whole and sum(counts) == math.prod(size)
-    try:
-        rings = [np.asarray(ring, dtype=np.float64) for ring in mask]
-    except (TypeError, ValueError):
-        return False
-    return bool(rings) and all(
-        ring.ndim == 1 and ring.size >= 6 and ring.size % 2 == 0 and np.isfinite(ring).all() for ring in rings
-    )
 
 
 @dataclass(frozen=True)

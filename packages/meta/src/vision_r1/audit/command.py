@@ -13,7 +13,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from vision_r1.audit.page import audit_page
+from vision_r1.audit.page import UNSCALED, audit_page
 from vision_r1_data import list_dialects
 from vision_r1_data.prompts import TASKS
 from vision_r1_grpo import ConfigError
@@ -85,6 +85,8 @@ def run_audit(
     console.print(_VERDICTS, style="dim")
     if found.blind:
         console.print(_BLIND.format(task=task, dialect=dialect), style="yellow")
+    elif found.unscaled:
+        console.print(UNSCALED, style="yellow")
     if html is not None:
         _save(html, audit_page(found, reward))
     if json is not None:

@@ -18,6 +18,10 @@ from vision_r1_eval.report.markup import tag, text
 from vision_r1_grpo import Target
 from vision_r1_grpo.rewards.audit import Audit, Example, Finding
 
+UNSCALED = (
+    "This reward gives more for boxes in pixels of the original image than in those that the model sees, in "
+    "which answers are written. Scale them, or audit it with --no-resize."
+)
 _INVENTED = "#d92d3a"
 _MOST_BOXES = 300  # more are a red carpet
 _MOST_TEXT = 4000  # characters
@@ -58,7 +62,8 @@ def _protocol(found: Audit) -> str:
         "one prompt compete. What holds may earn as much, and never earned more."
     )
     blind = "Right answers earn no more than wrong ones: the reward does not read what is written here."
-    return said + (tag("p", text(blind), class_="blind") if found.blind else "")
+    warning = blind if found.blind else UNSCALED if found.unscaled else ""
+    return said + (tag("p", text(warning), class_="blind") if warning else "")
 
 
 def _table(found: Audit) -> str:

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-from vision_r1_data import get_dialect
+from vision_r1_data import Frame, Objects, get_dialect
 from vision_r1_grpo.config import ConfigError
 from vision_r1_grpo.rewards.audit.exploits import Exploit, suite
 from vision_r1_grpo.rewards.audit.scenes import Scene, random_scenes
@@ -81,6 +81,7 @@ class Audit:
         scenes: how many there were.
         seed: of the scenes and the answers.
         blind: right boxes earned no more than wrong ones: the reward does not read what is written.
+        unscaled: right boxes in pixels of the original image earned more than in those that the model sees.
     """
 
     findings: tuple[Finding, ...]
@@ -89,6 +90,7 @@ class Audit:
     scenes: int
     seed: int
     blind: bool
+    unscaled: bool
 
     @property
     def holes(self) -> tuple[Finding, ...]:
@@ -135,7 +137,7 @@ def audit(
     findings = tuple(
         finding for exploit in suite(task) if (finding := _finding(exploit, drawn, scorer)) is not None
     )
-    return Audit(findings, dialect, task, scenes, seed, _blind(drawn, scorer))
+    return Audit(findings, dialect, task, scenes, seed, _blind(drawn, scorer), _unscaled(drawn, scorer))
 
 
 class _Scorer:
@@ -212,3 +214,15 @@ def _blind(scenes: Sequence[Scene], scorer: _Scorer) -> bool:
         wrong.append(scene.write([scene.junk(rng) for _ in range(count)]))
     earned = sum(scorer("wrong boxes", wrong, filled))
     return sum(scorer("an honest answer", [scene.perfect for scene in filled], filled)) <= earned + _TIE
+
+
+def _unscaled(scenes: Sequence[Scene], scorer: _Scorer) -> bool:
+    """Whether the right boxes earn more if they are written in the pixels of the original image."""
+    filled = [scene for scene in scenes if scene.objects and scene.form != "number"]
+    texts = []
+    for scene in filled:
+        objects, frame = Objects(scene.target.boxes, scene.target.labels), scene.target.frame
+        original = Frame(frame.width, frame.height, frame.width, frame.height)
+        texts.append(scene.dialect.encode(objects, original, scene.form))
+    perfect = sum(scorer("an honest answer", [scene.perfect for scene in filled], filled))
+    return sum(scorer("boxes in original pixels", texts, filled)) > perfect + _TIE
