@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from itertools import chain
 from typing import Any
 
@@ -17,6 +18,7 @@ from torch import Tensor
 
 from vision_r1_data import Answer, Box, Frame, Sample
 from vision_r1_data.masks import is_mask
+from vision_r1_grpo.rewards.masks import draw_mask
 
 Parts = dict[str, Float[Tensor, " n"]]
 
@@ -59,6 +61,12 @@ class Target:
                     "segmentation must be polygons [x1, y1, x2, y2, ...] of three or more corners, or a "
                     f"run-length encoding of height {height} and width {width}, got {mask!r:.80}"
                 )
+
+    @cached_property
+    def masks(self) -> list[Any]:
+        """K run-length encodings, drawn once for all completions of a prompt."""
+        drawn = self.segmentations or (None,) * len(self.boxes)
+        return [draw_mask(mask, box, self.frame) for mask, box in zip(drawn, self.boxes, strict=True)]
 
     @classmethod
     def of(cls, sample: Sample, frame: Frame) -> Target:

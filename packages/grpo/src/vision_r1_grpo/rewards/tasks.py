@@ -6,9 +6,8 @@ what is missing, invented or said twice. Axes: N completions, M predicted, K tru
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 import torch
@@ -19,8 +18,9 @@ from rapidfuzz.distance import Levenshtein
 from rapidfuzz.process import cdist
 from torch import Tensor
 
-from vision_r1_data import Answer, Frame
+from vision_r1_data import Answer
 from vision_r1_grpo.rewards.f_measure import BETA, box_quality, f_measure, pair, refine, scores
+from vision_r1_grpo.rewards.masks import draw_polygons
 from vision_r1_grpo.rewards.scene import Scene, Scores, Target
 from vision_r1_ops import Thresholds, box_iou
 
@@ -85,7 +85,7 @@ class Pointing:
 class Segmentation:
     """Format, and the F-measure of outlines; q is that of strict with the IoU of masks.
 
-    An outline is cut at the image's edges. An object without a mask counts as its box filled.
+    Corners beyond the image are moved to its edge. An object without a mask counts as its box filled.
     """
 
     def __call__(self, scene: Scene, thresholds: Thresholds) -> Scores:
@@ -148,46 +148,23 @@ def _similarity(answer: Answer, target: Target) -> NDArray[np.floating]:
 
 
 def _inside(answer: Answer, target: Target) -> NDArray[np.bool_]:
-    """A point is a box without extent; one on the edge of a box is inside."""
-    x, y = np.array([box[:2] for box in answer.boxes]).T[:, :, None]  # (M, 1) each
-    x1, y1, x2, y2 = np.array(target.boxes).T
-    inside: NDArray[np.bool_] = (x >= x1) & (x <= x2) & (y >= y1) & (y <= y2)
-    for k, segmentation in enumerate(target.segmentations):
-        if segmentation is not None:
-            inside[:, k] = _in_mask(x[:, 0], y[:, 0], coco_mask.decode(_true_mask(target, k)))
+    """A point is a box without extent; one on the edge of a box is inside, a mask holds whole pixels."""
+    points = np.array([box[:2] for box in answer.boxes])
+    (x, y), (x1, y1, x2, y2) = points.T[:, :, None], np.array(target.boxes).T
+    in_box: NDArray[np.bool_] = (x >= x1) & (x <= x2) & (y >= y1) & (y <= y2)
+    if not target.segmentations:
+        return in_box
+    frame = target.frame
+    pixels = np.floor(points)
+    in_image = ((pixels >= 0) & (pixels < [frame.width, frame.height])).all(axis=1)
+    pixels[~in_image] = 0
+    drawn = coco_mask.frPyObjects(np.hstack([pixels, np.ones_like(pixels)]), frame.height, frame.width)
+    in_mask = (coco_mask.iou(drawn, target.masks, [0] * len(target.masks)) > 0) & in_image[:, None]
+    inside: NDArray[np.bool_] = np.where([m is not None for m in target.segmentations], in_mask, in_box)
     return inside
 
 
-def _in_mask(x: NDArray[np.float64], y: NDArray[np.float64], mask: NDArray[np.uint8]) -> NDArray[np.bool_]:
-    height, width = mask.shape
-    within = (x >= 0) & (x < width) & (y >= 0) & (y < height)
-    hit = np.zeros(len(x), dtype=bool)
-    hit[within] = mask[y[within].astype(int), x[within].astype(int)] > 0
-    return hit
-
-
 def _mask_iou(answer: Answer, target: Target) -> NDArray[np.float64]:
-    predicted = [_polygon_mask([np.ravel(polygon)], target.frame) for polygon in answer.polygons]
-    true = [_true_mask(target, k) for k in range(len(target.boxes))]
-    iou: NDArray[np.float64] = coco_mask.iou(predicted, true, [0] * len(true))
+    outlines = [draw_polygons([np.ravel(polygon)], target.frame) for polygon in answer.polygons]
+    iou: NDArray[np.float64] = coco_mask.iou(outlines, target.masks, [0] * len(target.masks))
     return iou
-
-
-def _true_mask(target: Target, k: int) -> Any:
-    """The run-length encoded mask of an object, or of its box where it has none."""
-    segmentation = target.segmentations[k] if target.segmentations else None
-    if segmentation is None:
-        x1, y1, x2, y2 = target.boxes[k]
-        segmentation = [[x1, y1, x2, y1, x2, y2, x1, y2]]
-    if not isinstance(segmentation, Mapping):
-        return _polygon_mask(segmentation, target.frame)
-    if isinstance(segmentation["counts"], list):
-        return coco_mask.frPyObjects(segmentation, *segmentation["size"])
-    return segmentation
-
-
-def _polygon_mask(rings: Sequence[Any], frame: Frame) -> Any:
-    """Cut at the image's edges, without which a far corner would cost memory by its distance."""
-    sides = np.array([frame.width, frame.height], dtype=np.float64)
-    cut = [np.clip(np.reshape(ring, (-1, 2)), 0, sides).ravel().tolist() for ring in rings]
-    return coco_mask.merge(coco_mask.frPyObjects(cut, frame.height, frame.width))

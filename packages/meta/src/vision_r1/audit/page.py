@@ -11,6 +11,7 @@ from itertools import groupby
 from string import Template
 
 from vision_r1_data import Answer, Box, Objects, get_dialect
+from vision_r1_data.frame import Polygon
 from vision_r1_data.prompts import TASKS
 from vision_r1_eval import match_objects
 from vision_r1_eval.report.files import read_file
@@ -191,6 +192,10 @@ def _drawing(example: Example, answer: str, found: Audit, number: str) -> str:
         hatch,
         tag("rect", class_="canvas", width=width, height=height),
         *(_box(box, label, kind, colours, number, width) for box, label, kind in boxes),
+        *(
+            _outline(*one, colours)
+            for one in list(zip(said.polygons, said.labels, strict=False))[:_MOST_BOXES]
+        ),
         *(_name(box, label, kind, colours, width) for box, label, kind in boxes if len(boxes) <= 30),
         viewBox=f"{-margin:.1f} {-margin:.1f} {width + 2 * margin:.1f} {height + 2 * margin:.1f}",
         role="img",
@@ -246,6 +251,12 @@ def _box(box: Box, label: str, kind: str, colours: dict[str, str], number: str, 
         fill_opacity=0.45 if kind == "invented" else None,
         stroke_dasharray=f"{width / 50:.2f} {width / 70:.2f}" if kind in ("missed", "object") else None,
     )
+
+
+def _outline(polygon: Polygon, label: str, colours: dict[str, str]) -> str:
+    points = " ".join(f"{x:.1f},{y:.1f}" for x, y in polygon)
+    colour = colours.get(label, "currentColor")
+    return tag("polygon", class_="outline", points=points, stroke=colour, fill=colour, fill_opacity=0.25)
 
 
 def _name(box: Box, label: str, kind: str, colours: dict[str, str], width: float) -> str:
