@@ -53,7 +53,7 @@ def lines(out, name):
 def test_strict_is_the_default_and_has_no_hole(command):
     code, out, err = command("audit", "--scenes", 20)
     assert (code, err) == (0, "")
-    assert "Reward audit: strict (detection), 20 scenes, seed 0" in out
+    assert "Reward audit: strict (detection), 20 scenes, seed 0, qwen2_5_vl" in out
     assert "No hole: none of 24 exploits" in out
     assert lines(out, "duplicate boxes")[-1] == "loses"
 
@@ -70,7 +70,7 @@ def test_paper_has_holes(command, monkeypatch):
 def test_another_task(command):
     code, out, err = command("audit", "counting", "--scenes", 20)
     assert (code, err) == (0, "")
-    assert "Reward audit: counting (counting), 20 scenes, seed 0" in out
+    assert "Reward audit: counting, 20 scenes, seed 0, qwen2_5_vl" in out
     assert lines(out, "range of counts")[-1] == "loses"
 
 

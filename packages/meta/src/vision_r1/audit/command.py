@@ -97,7 +97,8 @@ def run_audit(
 
 def audit_table(found: Audit, reward: str, *, wide: bool) -> Table:
     """A row for each exploit, by kind."""
-    title = f"Reward audit: {reward} ({found.task}), {found.scenes} scenes, seed {found.seed}"
+    what = reward if reward == found.task else f"{reward} ({found.task})"
+    title = f"Reward audit: {what}, {found.scenes} scenes, seed {found.seed}, {found.dialect}"
     table = Table(
         title=title,
         min_width=len(title),  # of one line
