@@ -4,7 +4,26 @@ from __future__ import annotations
 
 from typing import Protocol
 
-from vision_r1_data.dialects import gemini, qwen2_5_vl, qwen3_vl
+from vision_r1_data.dialects import (
+    deepseek_vl2,
+    ferret,
+    florence2,
+    gemini,
+    glm_v,
+    griffon,
+    internvl,
+    kosmos2,
+    llava,
+    minicpm_v,
+    molmo,
+    molmo2,
+    paligemma,
+    qwen2_5_vl,
+    qwen2_vl,
+    qwen3_vl,
+    rex_omni,
+    shikra,
+)
 from vision_r1_data.frame import Frame
 from vision_r1_data.prompts import Form, Message
 from vision_r1_data.sample import Answer, Objects, Sample
@@ -52,7 +71,27 @@ class Dialect(Protocol):
 
 
 _DIALECTS: dict[str, Dialect] = {
-    family.DIALECT.name: family.DIALECT for family in (gemini, qwen2_5_vl, qwen3_vl)
+    family.DIALECT.name: family.DIALECT
+    for family in (
+        deepseek_vl2,
+        ferret,
+        florence2,
+        gemini,
+        glm_v,
+        griffon,
+        internvl,
+        kosmos2,
+        llava,
+        minicpm_v,
+        molmo,
+        molmo2,
+        paligemma,
+        qwen2_5_vl,
+        qwen2_vl,
+        qwen3_vl,
+        rex_omni,
+        shikra,
+    )
 }
 
 
