@@ -17,7 +17,7 @@ from vision_r1_data.dialects.tags import NUMBER
 
 _POINT = re.compile(rf'x(\d*+)="\s*+({NUMBER})"\s++y\1="\s*+({NUMBER})"', re.ASCII)
 _ATTRIBUTES = re.compile(
-    rf'(?:x\d*+="\s*+{NUMBER}"\s++y\d*+="\s*+{NUMBER}"\s*+)++(?:alt="[^"]*+"\s*+)?+', re.ASCII
+    rf'(?:x(\d*+)="\s*+{NUMBER}"\s++y\1="\s*+{NUMBER}"\s*+)++(?:alt="[^"]*+"\s*+)?+', re.ASCII
 )
 
 
