@@ -228,7 +228,9 @@ def test_long_hostile_text_comes_back(name: str) -> None:
 @settings(max_examples=150)
 @given(data=st.data())
 def test_a_label_is_written_so_that_it_reads_the_same_or_is_refused(name: str, data: st.DataObject) -> None:
-    some = st.text(max_size=8) | st.lists(st.sampled_from(pieces(name)), max_size=4).map("".join)
+    some = st.text(min_size=1, max_size=8) | st.lists(
+        st.sampled_from(pieces(name)), min_size=1, max_size=4
+    ).map("".join)
     told = data.draw(st.tuples(some, some))
     objects = Objects(THREE.boxes[:2], told)
     try:

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from vision_r1_data import Answer, Frame, Objects, Sample, get_dialect, list_dialects
+from vision_r1_data import Answer, Box, Frame, Objects, Sample, get_dialect, list_dialects
 from vision_r1_data.dialects.space import Space
 from vision_r1_data.prompts import Form
 
@@ -56,11 +56,11 @@ TEXTS: dict[str, tuple[Form, str, tuple[str, ...], tuple[tuple[float, ...], ...]
         ("a cat", "a St. Bernard"),
         ((120, 100, 450, 400), (0, 0, 500, 500)),
     ),
-    "shikra": (  # of a square of 1000 with the image between 250 and 750; the first box begins above it
+    "shikra": (  # of a square of 1000, in which the image lies between 250 and 750
         "boxes",
-        "[0.100,0.200,0.300,0.400;0.500,0.600,0.700,0.750]",
+        "[0.100,0.250,0.300,0.400;0.500,0.600,0.700,0.750]",
         ("", ""),
-        ((100, -50, 300, 150), (500, 350, 700, 500)),
+        ((100, 0, 300, 150), (500, 350, 700, 500)),
     ),
     "llava": ("boxes", "[0.10, 0.20, 0.30, 0.40]", ("",), ((100, 100, 300, 200),)),
     "kosmos2": (
@@ -186,7 +186,6 @@ def test_a_family_without_labels_says_so(name: str) -> None:
         ("paligemma", "a;b"),
         ("molmo", 'a "b"'),
         ("molmo2", "<b>"),
-        ("internvl", ""),
         ("deepseek_vl2", " a"),
     ],
 )
@@ -265,6 +264,8 @@ FAULTS = {
         ("a",),
         {"out_of_bounds", "swapped_corners"},
     ),
+    "a box in the padding": ("shikra", "[0.100,0.249,0.300,0.400]", ("",), {"out_of_bounds"}),
+    "an empty label": ("internvl", "<ref></ref><box>[[0, 0, 9, 9]]</box>", ("",), {"no_label"}),
     "three locations": (
         "florence2",
         "a<loc_0><loc_0><loc_9>b<loc_0><loc_0><loc_9><loc_9>",
@@ -361,6 +362,13 @@ def test_there_is_no_token_for_the_edge_itself() -> None:
     edges = Objects(((500, 250, 1000, 500),), ("a",))
     assert get_dialect("paligemma").encode(edges, FRAME) == "<loc0512><loc0512><loc1023><loc1023> a"
     assert get_dialect("florence2").encode(edges, FRAME) == "a<loc_500><loc_500><loc_999><loc_999>"
+
+
+@pytest.mark.parametrize("name", ["florence2", "paligemma", "rex_omni", "kosmos2", "internvl", "shikra"])
+@pytest.mark.parametrize("box", [(500, 250, 1100, 500), (500, 250, 1000, 600), (-100, 250, 1000, 500)])
+def test_a_box_beyond_the_image_is_not_written_as_one_within(name: str, box: Box) -> None:
+    answer = read(name, get_dialect(name).encode(Objects((box,), ("a",)), FRAME))
+    assert not answer.well_formed
 
 
 def test_boxes_of_kosmos_are_those_of_transformers() -> None:

@@ -140,9 +140,9 @@ class JsonList:
             return None
         if self.space.yx:
             boxes = [(x1, y1, x2, y2) for y1, x1, y2, x2 in boxes]
-        right, bottom = self.space.bounds(frame)
+        left, top, right, bottom = self.space.bounds(frame)
         for x1, y1, x2, y2 in boxes:
-            if not (0.0 <= x1 < x2 <= right and 0.0 <= y1 < y2 <= bottom):
+            if not (left <= x1 < x2 <= right and top <= y1 < y2 <= bottom):
                 return None
         labels = tuple([item.what for item in items])
         if categories and not set(categories).issuperset(labels):

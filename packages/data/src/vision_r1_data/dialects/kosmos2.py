@@ -27,7 +27,7 @@ class _Cells(Space):
     """Boxes as the indices of two cells, row by row."""
 
     def write(self, places: Sequence[float], frame: Frame) -> list[str]:
-        """The cells that hold the upper left and the lower right corner."""
+        """The cells that hold the two corners; 1024, which is none, for a corner beyond the image."""
         x1, y1, x2, y2 = (
             pixels * _SIDE / size
             for pixels, size in zip(places, (frame.width, frame.height) * 2, strict=True)
@@ -44,8 +44,8 @@ class _Cells(Space):
 
 
 def _cell(x: int, y: int) -> str:
-    x, y = (min(max(at, 0), _SIDE - 1) for at in (x, y))
-    return f"{y * _SIDE + x:04d}"
+    is_there = 0 <= x < _SIDE and 0 <= y < _SIDE
+    return f"{y * _SIDE + x if is_there else _SIDE**2:04d}"
 
 
 _TASK = "<grounding> Where is {}?"

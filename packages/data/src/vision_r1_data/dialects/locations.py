@@ -9,12 +9,13 @@ from itertools import groupby, pairwise
 from typing import ClassVar
 
 from vision_r1_data.dialects.space import HUGE, Shape, Space, to_answer
-from vision_r1_data.dialects.tags import bare, named
+from vision_r1_data.dialects.tags import bare, cannot_write, named
 from vision_r1_data.frame import Frame
 from vision_r1_data.prompts import Form, Message, Words, image_question
 from vision_r1_data.sample import Answer, Objects, Sample
 
 _NUMBERS = re.compile(r"\d++", re.ASCII)
+_MARKS = {"<", ";", "\n"}
 
 
 @dataclass(frozen=True)
@@ -46,18 +47,15 @@ class Locations:
         """The objects, numbers rounded as the family does.
 
         Raises:
-            ValueError: a label is empty, or holds what would end it.
+            ValueError: a label holds what would end it.
         """
         records = []
         for (_, label), members in groupby(
             enumerate(zip(objects.boxes, objects.labels, strict=True)),
             lambda one: (one[0] if self.join else 0, one[1][1]),
         ):
-            if not label or label != bare(label) or not {"<", ";", "\n"}.isdisjoint(label):
-                raise ValueError(
-                    f"dialect {self.name!r} cannot write the label {label!r}: it must be some text without "
-                    "'<', ';', line ends, and spaces around it; rename it"
-                )
+            if label != bare(label) or not _MARKS.isdisjoint(label):
+                raise cannot_write(self.name, label, sorted(_MARKS))
             numbers = [number for _, (box, _) in members for number in self.space.write(box, frame)]
             run = "".join(f"{self.token}{number}>" for number in numbers)
             records.append(f"{run} {label}" if self.join else label + run)

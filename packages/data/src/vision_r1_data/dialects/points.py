@@ -9,12 +9,13 @@ from itertools import groupby
 from typing import ClassVar
 
 from vision_r1_data.dialects.space import HUGE, Shape, Space, outline, to_answer
-from vision_r1_data.dialects.tags import bare, named
+from vision_r1_data.dialects.tags import bare, cannot_write, named
 from vision_r1_data.frame import Frame
 from vision_r1_data.prompts import Form, Message, Words, image_question
 from vision_r1_data.sample import Answer, Objects, Sample
 
 _ELEMENT = re.compile(r"<points?+\s++([^<>]*+)>([^<>]*+)(</points?+>)?+")
+_MARKS = {"<", ">", '"'}
 _WORDS = Words({"pointing": "Point to {}."})
 
 
@@ -44,15 +45,12 @@ class Points:
         """The elements, one for the objects of one label that follow each other; a point is a box's middle.
 
         Raises:
-            ValueError: a label is empty, or holds what would end it.
+            ValueError: a label holds what would end it.
         """
         elements = []
         for label, members in groupby(zip(objects.labels, objects.boxes, strict=True), lambda one: one[0]):
-            if not label or label != label.strip() or not set('<>"').isdisjoint(label):
-                raise ValueError(
-                    f"dialect {self.name!r} cannot write the label {label!r}: it must be some text without "
-                    "'<', '>', '\"', and spaces around it; rename it"
-                )
+            if label != label.strip() or not _MARKS.isdisjoint(label):
+                raise cannot_write(self.name, label, sorted(_MARKS))
             points = [self.space.write(outline(box, form), frame) for _, box in members]
             elements.append(self.write([(x, y) for x, y in points], label))
         return " ".join(elements) or self.none

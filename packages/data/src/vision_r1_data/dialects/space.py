@@ -28,8 +28,8 @@ class Space:
         scale: the number of the right and of the bottom edge; None for the size of the resized image.
         decimals: how many are written; a step is one unit of the last.
         digits: how many are written at least, with zeros in front.
-        last: the highest number that there is a token for; what lies beyond is written as it. None if every
-            number can be written.
+        last: the highest number that there is a token for; what lies beyond it in the image is written as
+            it. None if every number can be written.
         centre: a number q is the bin from q to q + 1, and is read as its centre; else it is the place itself.
         yx: y is written before x.
         square: the numbers are of the image padded to a square, with the image in the middle.
@@ -55,13 +55,14 @@ class Space:
         """x, y, x, y, ... in original pixels as they are written, rounded halves up."""
         seen, shifts = self._seen(frame)
         factors = (seen.model_width / seen.width, seen.model_height / seen.height)
+        edges = (seen.model_width, seen.model_height)
         steps = 10**self.decimals
         numbers = []
         for k, pixels in enumerate(places):
             number = (pixels + shifts[k % 2]) * factors[k % 2]
             step = math.floor(number * steps + (0 if self.centre else 0.5))
-            if self.last is not None:
-                step = min(max(step, 0), self.last)
+            if self.last is not None and step > self.last and number <= edges[k % 2] + 1e-9:
+                step = self.last
             numbers.append(f"{step / steps:0{self.digits}.{self.decimals}f}")
         return list(self.in_order(numbers))
 
@@ -75,12 +76,15 @@ class Space:
         """x, y, x, y, ... of what is written for one place."""
         return self.in_order(numbers)
 
-    def bounds(self, frame: Frame) -> tuple[float, float]:
-        """The highest x and the highest y that lie in what the model sees."""
+    def bounds(self, frame: Frame) -> Box:
+        """The lowest x and y, and the highest, of a place in the image."""
+        if self.square:  # as its edges are written
+            left, top, right, bottom = map(float, self.write((0, 0, frame.width, frame.height), frame))
+            return (left, top, right, bottom)
         if self.last is not None:
-            return float(self.last), float(self.last)
+            return (0.0, 0.0, float(self.last), float(self.last))
         seen, _ = self._seen(frame)
-        return float(seen.model_width), float(seen.model_height)
+        return (0.0, 0.0, float(seen.model_width), float(seen.model_height))
 
     def boxes(self, boxes: Sequence[Box], frame: Frame) -> tuple[Box, ...]:
         """Two written corners each, in original pixels."""
@@ -125,9 +129,10 @@ def to_answer(
     categories: tuple[str, ...],
 ) -> Answer:
     """What was read, in original pixels; adds what is wrong with the places and labels to `problems`."""
-    right, bottom = space.bounds(frame)
+    left, top, right, bottom = space.bounds(frame)
     for shape in shapes:
-        if min(shape) < 0 or max(shape[::2]) > right or max(shape[1::2]) > bottom:
+        x1, y1, x2, y2 = _bounds(shape)
+        if min(x1, x2) < left or min(y1, y2) < top or max(x1, x2) > right or max(y1, y2) > bottom:
             problems["out_of_bounds"] = None
         if len(shape) == 4 and (shape[0] >= shape[2] or shape[1] >= shape[3]):
             problems["swapped_corners"] = None

@@ -11,7 +11,7 @@ writes for no objects is "None" where its source has no words for it: an empty t
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from functools import cache
 from itertools import groupby
@@ -82,8 +82,10 @@ class Tags:
     def encode(self, objects: Objects, frame: Frame, form: Form = "boxes") -> str:
         """The records, numbers rounded halves up; an object's point is the middle of its box.
 
+        A label that is empty reads as no_label.
+
         Raises:
-            ValueError: a label is empty, or holds what would end it.
+            ValueError: a label holds what would end it.
         """
         records = []
         # Objects of one label that follow each other share a record where it may have several places.
@@ -162,16 +164,13 @@ class Tags:
         if self.label is None:
             return ""
         marks = [mark for mark in (*map(str.strip, self.label), self.open) if mark]
+        ends = ""
         if self._has_lines:
             marks.append("\n")
-            is_bare = label == bare(label).strip(self.join)
-        else:
-            is_bare = label == label.strip()
-        if not label or not is_bare or any(mark in label for mark in marks):
-            raise ValueError(
-                f"dialect {self.name!r} cannot write the label {label!r}: it must be some text without "
-                f"{' '.join(map(repr, marks))}, and not begin or end with spaces or {self.join!r}; rename it"
-            )
+            ends = self.join
+        is_bare = label == (bare(label).strip(ends) if self._has_lines else label.strip())
+        if not is_bare or any(mark in label for mark in marks):
+            raise cannot_write(self.name, label, marks, ends)
         return self.label[0] + label + self.label[1]
 
     @property
@@ -222,6 +221,14 @@ class Tags:
             problems["truncated"] = None
         elif is_after:
             problems["extra_text"] = None
+
+
+def cannot_write(name: str, label: str, marks: Iterable[str], ends: str = "") -> ValueError:
+    """The error of a label that would not read as itself."""
+    return ValueError(
+        f"dialect {name!r} cannot write the label {label!r}: a label has no {' '.join(map(repr, marks))} in "
+        f"it, and no white space{f' or {ends!r}' if ends else ''} around it; rename it"
+    )
 
 
 def bare(text: str) -> str:
