@@ -131,16 +131,15 @@ class VisionReward:
 
         Raises:
             ValueError: not one of progress and thresholds is given, or an added part does not return one
-                finite number for each completion.
+                finite number for each completion, or several categories are asked for, labels are compared
+                and the dialect names none.
         """
         if (progress is None) == (thresholds is None):
             raise ValueError(f"give either progress or thresholds, got {progress} and {thresholds}")
         if thresholds is None:
             assert progress is not None
             thresholds = self.refinement(progress)
-        answers = tuple(
-            self.read(text, target.frame) for text, target in zip(completions, targets, strict=True)
-        )
+        answers = tuple(self._read(text, target) for text, target in zip(completions, targets, strict=True))
         scene = make_scene(answers, targets, PRESETS[self.preset].same_label)
         scores = self.criterion(scene, thresholds)
         parts = scores.parts | {
@@ -154,13 +153,23 @@ class VisionReward:
         """What answers are made of."""
         return TASKS[PRESETS[self.preset].task].form
 
-    def read(self, text: str, frame: Frame) -> Answer:
-        """A completion as this reward reads it."""
+    def read(self, text: str, frame: Frame, categories: tuple[str, ...] = ()) -> Answer:
+        """A completion as this reward reads it; `categories` as `Dialect.decode` takes them."""
         if self.form == "number":
             return decode_number(text)
         if read := PRESETS[self.preset].readers.get(self.dialect.name):
             return read(text, frame)
-        return self.dialect.decode(text, frame, self.form)
+        return self.dialect.decode(text, frame, self.form, categories)
+
+    def _read(self, text: str, target: Target) -> Answer:
+        if self.dialect.names_labels:
+            return self.read(text, target.frame)
+        if len(target.categories) > 1 and PRESETS[self.preset].compares_labels:
+            raise ValueError(
+                f"preset {self.preset!r} compares labels and dialect {self.dialect.name!r} names none; ask "
+                f"for one category at a time in place of {len(target.categories)}"
+            )
+        return self.read(text, target.frame, target.categories)
 
 
 def _check(
