@@ -63,7 +63,8 @@ class Space:
             step = math.floor(number * steps + (0 if self.centre else 0.5))
             if self.last is not None and step > self.last and number <= edges[k % 2] + 1e-9:
                 step = self.last
-            numbers.append(f"{step / steps:0{self.digits}.{self.decimals}f}")
+            number_text = f"{step / steps:.{self.decimals}f}" if self.decimals else str(step)
+            numbers.append(number_text.zfill(self.digits))
         return list(self.in_order(numbers))
 
     def in_order(self, numbers: Sequence[_T]) -> tuple[_T, ...]:
