@@ -89,7 +89,7 @@ def test_round_trip_within_half_a_step_of_ten_thousand_boxes(name: str) -> None:
 def test_width_and_height_are_not_confused(name: str) -> None:
     text = written(name)
     turned = Frame(FRAME.height, FRAME.width, FRAME.model_height, FRAME.model_width)
-    assert read(name, text).boxes != read(name, text, turned).boxes or name == "qwen2_5_vl"
+    assert read(name, text).boxes != read(name, text, turned).boxes
 
 
 @EVERY
@@ -116,9 +116,6 @@ def test_a_cut_at_every_character_keeps_what_is_whole(name: str) -> None:
             assert get_dialect(name).encode(Objects(answer.boxes, answer.labels), FRAME, form) == cut.strip()
         else:
             assert answer.truncated or length <= first_number.start(), cut
-    assert (
-        count == len(whole) - 1 or not whole.labels[-1].startswith(answer.labels[-1]) or count == len(whole)
-    )
 
 
 @EVERY
@@ -217,8 +214,8 @@ def test_long_hostile_text_comes_back(name: str) -> None:
     marks = [part for part in parts if len(part) > 1 and not part.isalnum()]
     text = written(name)
     units = [*parts, *(mark + more for mark in marks for more in (*marks, "1 ", "a"))]
-    texts = [unit * (200_000 // len(unit)) for unit in units]
-    texts += [text[:k] + part * 200_000 for k in range(0, len(text), 11) for part in " 1<["]
+    texts = [unit * (100_000 // len(unit)) for unit in units]
+    texts += [text[:k] + part * 100_000 for k in range(0, len(text), 11) for part in " 1<["]
     for form in get_dialect(name).forms:
         for hostile in texts:
             get_dialect(name).decode(hostile, FRAME, form)
