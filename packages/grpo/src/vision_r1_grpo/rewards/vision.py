@@ -131,8 +131,7 @@ class VisionReward:
 
         Raises:
             ValueError: not one of progress and thresholds is given, or an added part does not return one
-                finite number for each completion, or several categories are asked for, labels are compared
-                and the dialect names none.
+                finite number for each completion.
         """
         if (progress is None) == (thresholds is None):
             raise ValueError(f"give either progress or thresholds, got {progress} and {thresholds}")
@@ -162,6 +161,11 @@ class VisionReward:
         return self.dialect.decode(text, frame, self.form, categories)
 
     def _read(self, text: str, target: Target) -> Answer:
+        """A completion for its target; where the dialect names no labels, with the one that was asked for.
+
+        Raises:
+            ValueError: several were asked for, and the criterion compares labels.
+        """
         if self.dialect.names_labels:
             return self.read(text, target.frame)
         if len(target.categories) > 1 and PRESETS[self.preset].compares_labels:
