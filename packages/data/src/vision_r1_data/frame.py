@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 
 Box = tuple[float, float, float, float]
@@ -51,16 +50,6 @@ class Frame:
     def to_original(self, box: Box) -> Box:
         """Map a box from the model's pixels to original pixels."""
         return _scale(box, self.width / self.model_width, self.height / self.model_height)
-
-    def polygon_to_original(self, corners: Sequence[float]) -> Polygon:
-        """Map a polygon x, y, x, y, ... from the model's pixels to original pixels."""
-        x, y = self.width / self.model_width, self.height / self.model_height
-        return tuple((px * x, py * y) for px, py in zip(corners[::2], corners[1::2], strict=True))
-
-    def all_to_original(self, boxes: Sequence[Box]) -> tuple[Box, ...]:
-        """`to_original` of every box, faster than one by one."""
-        x, y = self.width / self.model_width, self.height / self.model_height
-        return tuple([(x1 * x, y1 * y, x2 * x, y2 * y) for x1, y1, x2, y2 in boxes])
 
 
 def _scale(box: Box, x: float, y: float) -> Box:

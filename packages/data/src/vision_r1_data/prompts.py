@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass
-from typing import Any, Literal
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any, Literal, get_args
 
 from vision_r1_data.sample import Sample
 
@@ -93,13 +93,51 @@ TASKS = {
 """The tasks by their names; "rec" is a referring expression, whose one category is the expression."""
 
 
-def image_question(sample: Sample) -> list[Message]:
+@dataclass(frozen=True, slots=True)
+class Words:
+    """How a model family is asked, where it has its own words.
+
+    Args:
+        templates: task -> question, with {} for the labels that are asked for.
+        each: how one label is written.
+        join: what is written between two.
+
+    Example:
+        >>> words = Words({"rec": "Where is {}?"}, each="<ref>{}</ref>")
+        >>> words.question("rec", ("the red cat",))
+        'Where is <ref>the red cat</ref>?'
+    """
+
+    templates: Mapping[str, str] = field(default_factory=dict)
+    each: str = "{}"
+    join: str = ", "
+
+    def question(self, task: str, labels: tuple[str, ...]) -> str:
+        """The question of a task; in the words of all where the family has none of its own."""
+        if task not in self.templates:
+            return TASKS[task].question(labels)
+        named = self.join.join(self.each.replace("{}", label) for label in labels or ("object",))
+        return self.templates[task].replace("{}", named)
+
+
+_NO_WORDS = Words()
+
+
+def image_question(
+    sample: Sample, words: Words = _NO_WORDS, forms: tuple[Form, ...] = get_args(Form)
+) -> list[Message]:
     """One user message: the image, then the sample's query, or the question of its task.
 
     Raises:
-        ValueError: there is no such task.
+        ValueError: there is no such task, or its answer has a form that is not among `forms`.
     """
     if sample.task not in TASKS:
         raise ValueError(f"sample {sample.id!r} has task {sample.task!r}; known are {', '.join(TASKS)}")
-    text = sample.query or TASKS[sample.task].question(sample.categories)
+    form = TASKS[sample.task].form
+    if form not in (*forms, "number"):
+        raise ValueError(
+            f"sample {sample.id!r} has task {sample.task!r}, whose answer is {form}; "
+            f"the dialect writes {', '.join(forms)}"
+        )
+    text = sample.query or words.question(sample.task, sample.categories)
     return [{"role": "user", "content": [{"type": "image"}, {"type": "text", "text": text}]}]

@@ -6,7 +6,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from vision_r1_data import Answer, Dialect, Frame, Objects, get_dialect, list_dialects
-from vision_r1_data.dialects import qwen2_5_vl
+from vision_r1_data.dialects.json_list import JsonList
 from vision_r1_data.prompts import Form
 
 DIALECT = get_dialect("qwen2_5_vl")
@@ -23,7 +23,7 @@ def decode(text: str, frame: Frame = SAME) -> Answer:
 def decode_with_care(text: str, frame: Frame = SAME) -> Answer:
     """The answer without the short cut for items that have no problems."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(qwen2_5_vl, "_typed", lambda *_: None)
+        patch.setattr(JsonList, "_typed", lambda *_: None)
         return decode(text, frame)
 
 
@@ -50,10 +50,10 @@ def scenes(draw: st.DrawFn) -> tuple[Frame, Objects]:
 
 
 def test_the_registry_knows_it() -> None:
-    assert list_dialects() == ("qwen2_5_vl",)
+    assert "qwen2_5_vl" in list_dialects()
     dialect: Dialect = get_dialect("qwen2_5_vl")
     assert dialect.name == "qwen2_5_vl"
-    with pytest.raises(ValueError, match="unknown dialect 'qwen9'; known are qwen2_5_vl"):
+    with pytest.raises(ValueError, match=r"unknown dialect 'qwen9'; known are .*qwen2_5_vl"):
         get_dialect("qwen9")
 
 

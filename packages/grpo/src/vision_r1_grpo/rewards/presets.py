@@ -93,6 +93,7 @@ class Preset:
         readers: dialect -> how completions are read, for a preset that reads them in its own way; a dialect
             that is not among them cannot be scored.
         same_label: labels are equal if this makes them equal.
+        compares_labels: whether the criterion asks what an object is called.
     """
 
     criterion: type[Criterion]
@@ -100,18 +101,19 @@ class Preset:
     task: str = "detection"
     readers: Mapping[str, Callable[[str, Frame], Answer]] = field(default_factory=dict)
     same_label: Callable[[str], str] = str
+    compares_labels: bool = True
 
 
 _PARTS = {"format": 1.0, "recall": 1.0, "precision": 1.0}
 _F_MEASURE = {"format": 1.0, "f_measure": 2.0}
 PRESETS = {
     "strict": Preset(Strict, _F_MEASURE),
-    "paper": Preset(Paper, _PARTS),
+    "paper": Preset(Paper, _PARTS, compares_labels=False),
     "released": Preset(Released, _PARTS, readers={"qwen2_5_vl": read_qwen2_5_vl}, same_label=str.lower),
     "grounding": Preset(Grounding, {"format": 1.0, "mean_f": 2.0}, "grounding"),
-    "rec": Preset(Rec, {"format": 1.0, "accuracy": 2.0}, "rec"),
+    "rec": Preset(Rec, {"format": 1.0, "accuracy": 2.0}, "rec", compares_labels=False),
     "pointing": Preset(Pointing, _F_MEASURE, "pointing"),
     "segmentation": Preset(Segmentation, _F_MEASURE, "segmentation"),
-    "ocr": Preset(Ocr, _F_MEASURE, "ocr"),
-    "counting": Preset(Counting, {"format": 1.0, "count": 2.0}, "counting"),
+    "ocr": Preset(Ocr, _F_MEASURE, "ocr", compares_labels=False),
+    "counting": Preset(Counting, {"format": 1.0, "count": 2.0}, "counting", compares_labels=False),
 }

@@ -142,9 +142,7 @@ class VisionReward:
         if thresholds is None:
             assert progress is not None
             thresholds = self.refinement(progress)
-        answers = tuple(
-            self.read(text, target.frame) for text, target in zip(completions, targets, strict=True)
-        )
+        answers = tuple(self._read(text, target) for text, target in zip(completions, targets, strict=True))
         scene = make_scene(answers, targets, PRESETS[self.preset].same_label)
         scores = self.criterion(scene, thresholds)
         parts = scores.parts | {
@@ -158,13 +156,28 @@ class VisionReward:
         """What answers are made of."""
         return TASKS[PRESETS[self.preset].task].form
 
-    def read(self, text: str, frame: Frame) -> Answer:
-        """A completion as this reward reads it."""
+    def read(self, text: str, frame: Frame, categories: tuple[str, ...] = ()) -> Answer:
+        """A completion as this reward reads it; `categories` as `Dialect.decode` takes them."""
         if self.form == "number":
             return decode_number(text)
         if read := PRESETS[self.preset].readers.get(self.dialect.name):
             return read(text, frame)
-        return self.dialect.decode(text, frame, self.form)
+        return self.dialect.decode(text, frame, self.form, categories)
+
+    def _read(self, text: str, target: Target) -> Answer:
+        """A completion for its target; where the dialect names no labels, with the one that was asked for.
+
+        Raises:
+            ValueError: several were asked for, and the criterion compares labels.
+        """
+        if self.dialect.names_labels:
+            return self.read(text, target.frame)
+        if len(target.categories) > 1 and PRESETS[self.preset].compares_labels:
+            raise ValueError(
+                f"preset {self.preset!r} compares labels and dialect {self.dialect.name!r} names none; ask "
+                f"for one category at a time in place of {len(target.categories)}"
+            )
+        return self.read(text, target.frame, target.categories)
 
 
 def _check(
