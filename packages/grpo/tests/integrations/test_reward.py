@@ -105,3 +105,10 @@ def test_rewards_need_nothing_of_the_trainer():
     )
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
     assert done.stdout == "vision_strict\n"
+
+
+def test_a_dialect_of_special_tokens_is_warned_of():
+    with pytest.warns(
+        UserWarning, match="'qwen2_vl' marks boxes with special tokens: have the trainer decode"
+    ):
+        make_reward("strict", "qwen2_vl")

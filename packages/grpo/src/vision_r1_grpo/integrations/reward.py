@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import fields
 from typing import Any
@@ -40,6 +41,13 @@ def make_reward(
             f"refinement must be a Refinement or a mapping of its settings, got {refinement!r:.80}"
         )
     reward = VisionReward.from_preset(preset, dialect, refinement=refinement, weights=weights, **options)
+    if reward.dialect.needs_special_tokens:
+        warnings.warn(
+            f"dialect {dialect!r} marks boxes with special tokens: have the trainer decode completions with "
+            "skip_special_tokens=False, or no answer can be read",
+            UserWarning,
+            stacklevel=3,
+        )
     if reward.refinement.kind == "adaptive":
         raise ValueError(
             "refinement.kind adaptive needs a state that processes share and checkpoints hold, which only "
