@@ -9,8 +9,8 @@ from hypothesis import strategies as st
 from vision_r1_data import Frame, get_dialect
 from vision_r1_grpo import ConfigError, Target, VisionReward
 from vision_r1_grpo.rewards.audit import audit, load_score
-from vision_r1_grpo.rewards.audit.exploits import EXPLOITS
 from vision_r1_grpo.rewards.audit.scenes import iou, random_scenes
+from vision_r1_grpo.rewards.audit.suite import EXPLOITS
 
 NAME = "qwen2_5_vl"
 DIALECT = get_dialect(NAME)

@@ -14,8 +14,8 @@ from vision_r1_data import Frame, Objects, Sample, get_dialect
 from vision_r1_data.prompts import TASKS
 from vision_r1_grpo import Refinement, Target, VisionReward
 from vision_r1_grpo.rewards.audit import audit, load_score
-from vision_r1_grpo.rewards.audit.exploits import suite
 from vision_r1_grpo.rewards.audit.scenes import iou
+from vision_r1_grpo.rewards.audit.suite import suite
 from vision_r1_grpo.rewards.presets import PRESETS
 
 NAME = "qwen2_5_vl"

@@ -57,8 +57,7 @@ class Alarm:
     window: int = _WINDOW
 
 
-# In healthy quickstarts no mean rises by more than .06 above its start, and F1 of 100 images has a standard
-# deviation of .03; the README says why of each.
+# The README says why of each.
 ALARMS = {
     "boxes_per_true_box": Alarm(3.0, False, "Boxes per true box", "guesses cost too little"),
     "duplicates": Alarm(0.1, False, "Share of boxes that repeat one of their answer", "saying it twice pays"),

@@ -9,9 +9,10 @@ from typing import Literal
 
 from vision_r1_data import Frame, Objects, get_dialect
 from vision_r1_grpo.config import ConfigError
-from vision_r1_grpo.rewards.audit.exploits import Exploit, suite
+from vision_r1_grpo.rewards.audit.exploits import Exploit
 from vision_r1_grpo.rewards.audit.scenes import Scene, random_scenes
 from vision_r1_grpo.rewards.audit.score import Score
+from vision_r1_grpo.rewards.audit.suite import suite
 from vision_r1_grpo.rewards.scene import Target
 
 Verdict = Literal["loses", "holds", "free", "wins"]
