@@ -61,8 +61,11 @@ def test_truth_table(task):
 
 @pytest.mark.parametrize("task", OTHER_TASKS)
 def test_a_batch_scores_as_its_completions_do(task):
-    truths = [target(CAT, DOG, DOG), target(), target(BIRD), target(CAT)]
-    texts = [answer(task, DOG), answer(task, CAT, BIRD), answer(task, BIRD, BIRD, CAT), "?"]
+    truths = [target(CAT, DOG, DOG), target(), target(BIRD), target(CAT), target(CAT)]
+    texts = [
+        *(answer(task, DOG), answer(task, CAT, BIRD), answer(task, BIRD, BIRD, CAT)),
+        *("?", answer(task, CAT)),
+    ]
     reward = VisionReward.from_preset(task, NAME)
     together = reward(texts, truths, progress=0.0).total.tolist()
     assert together == [
@@ -281,6 +284,7 @@ def test_segmentation_by_the_iou_of_masks(kind):
 def test_an_outline_far_outside_costs_no_memory():
     far = polygon("cat", (-9e8, -9e8), (9e8, -9e8), (9e8, 9e8), (-9e8, 9e8))
     assert parts("segmentation", far, target(CAT)) == (0, 0)
+    assert parts("segmentation", far, target(((0, 0, 200, 100), "cat"))) == (0, 1)  # the image is all of it
 
 
 def test_ocr_by_edit_distance():
@@ -288,6 +292,7 @@ def test_ocr_by_edit_distance():
     assert parts("ocr", answer("ocr", (CAT[0], "EXIT")), target(sign)) == (1, 1)
     assert parts("ocr", answer("ocr", (CAT[0], "EXIL")), target(sign))[1] == pytest.approx(0.75)
     assert parts("ocr", answer("ocr", (CAT[0], "exit")), target(sign))[1] == 0
+    assert parts("ocr", answer("ocr", (CAT[0], "EDGE")), target(sign))[1] == 0  # one letter of four is right
     assert parts("ocr", answer("ocr", (DOG[0], "EXIT")), target(sign))[1] == 0
     near = ((0, 0, 40, 24), "EXIL")  # IoU .6
     assert parts("ocr", answer("ocr", near), target(sign))[1] == pytest.approx(0.6 * 0.75)
