@@ -90,7 +90,7 @@ def supervised(run: Path, minutes: float, seed: int) -> dict[str, Any]:
     torch.manual_seed(seed)
     rng = random.Random(seed)
     train, test = (
-        read_coco(run / "data" / name / "instances.json", run / "data" / name / "images")
+        list(read_coco(run / "data" / name / "instances.json", run / "data" / name / "images"))
         for name in ("train", "test")
     )
     policy = Policy.from_pretrained(vision_r1_tiny.path())

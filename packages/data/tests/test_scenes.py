@@ -42,7 +42,7 @@ def test_one_object_at_most() -> None:
 
 def test_a_written_set_reads_back(tmp_path: Path) -> None:
     path = write_scenes(tmp_path / "set", 5, seed=3)
-    samples = read_coco(path, path.parent / "images")
+    samples = list(read_coco(path, path.parent / "images"))
     rng = random.Random(3)
     for sample in samples:
         image, objects = draw_scene(rng)

@@ -39,5 +39,5 @@ def make_answer():
 def example_report(tmp_path_factory):
     """The report of examples/report.py."""
     annotations = write_scenes(tmp_path_factory.mktemp("example") / "scenes", count=24, seed=7)
-    samples = read_coco(annotations, annotations.parent / "images")
+    samples = list(read_coco(annotations, annotations.parent / "images"))
     return runpy.run_path(str(EXAMPLE))["example_report"](samples)

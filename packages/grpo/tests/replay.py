@@ -68,7 +68,7 @@ def make_scenes(folder: Path) -> list[Sample]:
         content = json.loads(path.read_text())
         content["annotations"] = [a for a in content["annotations"] if a["image_id"] != 2]
         path.write_text(json.dumps(content))
-    return read_coco(path, path.parent / "images")
+    return list(read_coco(path, path.parent / "images"))
 
 
 def make_trainer(folder: Path, policy: Policy, steps: int, resume: bool = False, **settings) -> GRPOTrainer:

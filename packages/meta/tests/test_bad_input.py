@@ -34,12 +34,12 @@ BREAK = {
     "empty file": (lambda path: path.write_text(""), ["is not JSON", "give a COCO annotation file"]),
     "not JSON": (lambda path: path.write_text("<xml/>"), ["is not JSON", "give a COCO annotation file"]),
     "not text": (lambda path: path.write_bytes(b"\xff\xd8\xff\xe0"), ["is not JSON"]),
-    "a list": (lambda path: path.write_text("[]"), ["not a COCO object with images and annotations"]),
+    "a list": (lambda path: path.write_text("[]"), ["is not a COCO annotation file"]),
     "without images": (lambda path: rewrite(path, images=[]), ["has no images"]),
     "without categories": (lambda path: rewrite(path, categories=[]), ["has no categories"]),
     "box outside": (
         lambda path: rewrite(path, annotations=with_box([400, 0, 200, 100])),
-        ["annotation 77", "[400, 0, 200, 100]", "image 1 (512x512)", "bad_boxes=skip"],
+        ["annotation 77", "[400, 0, 200, 100]", "image 1 (512x512)", "bad_records=skip"],
     ),
     "box without area": (
         lambda path: rewrite(path, annotations=with_box([10, 10, 0, 5])),
@@ -47,7 +47,7 @@ BREAK = {
     ),
     "image not there": (
         lambda path: (path.parent / "images" / "coffee.png").unlink(),
-        ["image 3 names 'coffee.png'", "add the file"],
+        ["images[2]: there is no image", "coffee.png", "add it"],
     ),
     "image folder not there": (
         lambda path: (path.parent / "images").rename(path.parent / "pictures"),
@@ -78,14 +78,14 @@ def test_bad_boxes_can_be_skipped(command, data, tmp_path):
     rewrite(data, annotations=content()["annotations"] + with_box([400, 0, 200, 100]))
     arguments = [
         *settings(data),
-        "data.bad_boxes=skip",
+        "data.bad_records=skip",
         "data.test.annotations=none.json",
         "data.test.images=.",
     ]
     code, _, err = command("train", *arguments, "--out", tmp_path / "run")
     assert code == 2
     warning, error = err.splitlines()
-    assert "left out 1 bad box(es), the first: annotation 77" in warning
+    assert "1 left out (bad_box 1), the first:" in warning
     assert "none.json: there is no such file" in error
 
 

@@ -2,6 +2,7 @@
 
 from vision_r1_data.dialects import Dialect, get_dialect, list_dialects
 from vision_r1_data.errors import DataError
+from vision_r1_data.faults import Faults
 from vision_r1_data.frame import Box, Frame
 from vision_r1_data.processor import EncodedPrompt, VisionProcessor, image_frame
 from vision_r1_data.readers import read_coco
@@ -13,6 +14,7 @@ __all__ = [
     "DataError",
     "Dialect",
     "EncodedPrompt",
+    "Faults",
     "Frame",
     "Objects",
     "Sample",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -70,7 +71,7 @@ class Sample:
 
     Args:
         id: unique within its source.
-        image: path of the image file.
+        image: path of the image file, or its bytes.
         width: width in pixels, after the EXIF orientation is applied.
         height: height in pixels, likewise.
         task: what is asked, a name of `vision_r1_data.prompts.TASKS`.
@@ -78,10 +79,16 @@ class Sample:
         categories: the labels asked for, present or absent in the image.
         objects: the annotated objects.
         source: where the sample comes from, such as the name of its annotation file.
+        image_id: what other sets call the same picture, such as "coco:391895"; the name of its file in its
+            source where no other set has it.
+        not_exhaustive: those of the categories of which not every instance in the image is annotated.
+        stratum: the kind of sample that a mixture counts it as, such as "hard".
+        pass_rate: the mean reward that a policy earned on it, from 0 to 1.
+        curriculum: its place in the order of training, from 0 on.
     """
 
     id: str
-    image: Path
+    image: Path | bytes
     width: int
     height: int
     task: str = "detection"
@@ -89,6 +96,16 @@ class Sample:
     categories: tuple[str, ...] = ()
     objects: Objects = field(default_factory=Objects)
     source: str = ""
+    image_id: str = ""
+    not_exhaustive: tuple[str, ...] = ()
+    stratum: str = ""
+    pass_rate: float | None = None
+    curriculum: int | None = None
+
+    @property
+    def image_name(self) -> str:
+        """What an error calls the image: its path, or that it is held in the sample."""
+        return f"the image of sample {self.id!r}" if isinstance(self.image, bytes) else str(self.image)
 
     def load_image(self) -> Image.Image:
         """The image as RGB, turned upright by its EXIF orientation.
@@ -97,16 +114,16 @@ class Sample:
             DataError: the file cannot be read, or its size is not the annotated one.
         """
         try:
-            with Image.open(self.image) as file:
+            with Image.open(io.BytesIO(self.image) if isinstance(self.image, bytes) else self.image) as file:
                 image = ImageOps.exif_transpose(file).convert("RGB")
         except _UNREADABLE as error:
             raise DataError(
-                f"{self.image}: cannot be read as an image ({error}); "
+                f"{self.image_name}: cannot be read as an image ({error}); "
                 f"replace the file or drop image {self.id!r}"
             ) from error
         if image.size != (self.width, self.height):
             raise DataError(
-                f"{self.image}: is {image.width}x{image.height} pixels but its annotation says "
+                f"{self.image_name}: is {image.width}x{image.height} pixels but its annotation says "
                 f"{self.width}x{self.height}; correct width and height of image {self.id!r} in {self.source}"
             )
         return image

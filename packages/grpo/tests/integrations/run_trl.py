@@ -34,7 +34,7 @@ SIZE = (150, 130)  # no multiples of 28, so that the processor resizes
 
 def draw(folder: Path) -> list[Sample]:
     """Scenes with a margin at the right and below."""
-    samples = read_coco(write_scenes(folder, 16, seed=0), folder / "images")
+    samples = list(read_coco(write_scenes(folder, 16, seed=0), folder / "images"))
     for sample in samples:
         canvas = Image.new("RGB", SIZE, "white")
         canvas.paste(sample.load_image())

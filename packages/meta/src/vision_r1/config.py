@@ -51,7 +51,7 @@ class DataConfig:
         annotations: the COCO-format JSON file to train on.
         images: the folder of its images.
         dialect: how the model writes boxes, a name of `vision_r1_data.list_dialects()`.
-        bad_boxes: "error" or "skip": what to do with boxes outside their image.
+        bad_records: "error" or "skip": what to do with boxes outside their image, and all else that is bad.
         test: the set whose numbers stand before and after. Left out, `held_out` of the training images are
             set aside for it.
         validation: the set of the learning curve. Left out, it is the first images of the test set.
@@ -62,7 +62,7 @@ class DataConfig:
     annotations: str = ""
     images: str = ""
     dialect: str = "qwen2_5_vl"
-    bad_boxes: Literal["error", "skip"] = "error"
+    bad_records: Literal["error", "skip"] = "error"
     test: CocoConfig = field(default_factory=CocoConfig)
     validation: CocoConfig = field(default_factory=CocoConfig)
     held_out: float = 0.1

@@ -177,7 +177,7 @@ def _series(rows: Rows, key: str, name: str, *, smooth: bool = False) -> Series:
 def _gallery(samples: Sequence[Sample], before: Measured, after: Measured) -> list[Scene]:
     return [
         Scene(
-            samples[k].image,
+            samples[k].load_image(),
             samples[k].id,
             samples[k].objects,
             before.answers[k],

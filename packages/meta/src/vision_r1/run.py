@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import math
 import random
+import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,7 +19,7 @@ from vision_r1.config import CocoConfig, DataConfig, ModelConfig, RunConfig
 from vision_r1.folder import CONFIG, claim_folder
 from vision_r1.measure import Measured, measure, write_text
 from vision_r1.report import write_run_report
-from vision_r1_data import DataError, Frame, Sample, read_coco
+from vision_r1_data import DataError, Faults, Frame, Sample, read_coco
 from vision_r1_eval import Protocol, comparison_table
 from vision_r1_grpo import ConfigError, GRPOTrainer, Policy, Target, VisionReward, save_config
 from vision_r1_grpo.checkpoint import export_model, has_checkpoint
@@ -181,7 +182,11 @@ def read_splits(data: DataConfig, seed: int) -> Splits:
     """Read the sets of a run; what is not given is set aside from the training images, fixed by the seed."""
 
     def read(source: CocoConfig | DataConfig) -> list[Sample]:
-        return read_coco(source.annotations, source.images, bad_boxes=data.bad_boxes)
+        faults = Faults(skip=data.bad_records == "skip", option="data.bad_records=skip")
+        samples = list(read_coco(source.annotations, source.images, faults=faults))
+        if faults.counts:
+            warnings.warn(f"{source.annotations}: {faults}", UserWarning, stacklevel=2)
+        return samples
 
     if not data.annotations or not data.images:
         raise DataError(
