@@ -29,7 +29,7 @@ def test_no_example_hides_the_package_that_it_uses():
 
 
 def test_trl(policy, tmp_path):
-    samples = read_coco(write_scenes(tmp_path / "scenes", 3, seed=0), tmp_path / "scenes" / "images")
+    samples = list(read_coco(write_scenes(tmp_path / "scenes", 3, seed=0), tmp_path / "scenes" / "images"))
     rows = [load("trl_train").to_row(sample, policy.processor.image_processor) for sample in samples]
     perfect = [
         get_dialect("qwen2_5_vl").encode(
