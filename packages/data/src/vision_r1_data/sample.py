@@ -83,6 +83,7 @@ class Sample:
             source where no other set has it.
         not_exhaustive: those of the categories of which not every instance in the image is annotated.
         stratum: the kind of sample that a mixture counts it as, such as "hard".
+        fingerprint: a perceptual hash of the image, 64 bits: pictures that look alike differ in few of them.
         pass_rate: the mean reward that a policy earned on it, from 0 to 1.
         curriculum: its place in the order of training, from 0 on.
     """
@@ -99,6 +100,7 @@ class Sample:
     image_id: str = ""
     not_exhaustive: tuple[str, ...] = ()
     stratum: str = ""
+    fingerprint: int | None = None
     pass_rate: float | None = None
     curriculum: int | None = None
 
