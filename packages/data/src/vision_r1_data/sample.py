@@ -13,7 +13,7 @@ from vision_r1_data.errors import DataError
 from vision_r1_data.frame import Box, Polygon
 
 # What Pillow raises for a damaged file.
-_UNREADABLE = (OSError, SyntaxError, ValueError, Image.DecompressionBombError)
+UNREADABLE = (OSError, SyntaxError, ValueError, Image.DecompressionBombError)
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,7 +118,7 @@ class Sample:
         try:
             with Image.open(io.BytesIO(self.image) if isinstance(self.image, bytes) else self.image) as file:
                 image = ImageOps.exif_transpose(file).convert("RGB")
-        except _UNREADABLE as error:
+        except UNREADABLE as error:
             raise DataError(
                 f"{self.image_name}: cannot be read as an image ({error}); "
                 f"replace the file or drop image {self.id!r}"

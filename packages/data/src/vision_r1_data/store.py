@@ -29,6 +29,7 @@ if TYPE_CHECKING:
 
 MANIFEST, CARD, SHARDS = "manifest.json", "README.md", "data"
 _SHARD_BYTES = 256 << 20
+_NOTES = b"notes"
 _GROUP_ROWS, _GROUP_BYTES = 1024, 32 << 20
 
 
@@ -163,6 +164,9 @@ def save_samples(
     embed: bool = True,
     title: str = "",
     provenance: Mapping[str, Any] | None = None,
+    notes: str = "",
+    files: Mapping[str, str] | None = None,
+    force: bool = False,
 ) -> Manifest:
     """Write samples as Parquet shards of about 256 MB, with a manifest and a dataset card.
 
@@ -174,18 +178,23 @@ def save_samples(
         embed: copy the files of images into the shards, as they are; else rows hold their paths.
         title: of the card; by default the name of the folder.
         provenance: how the data came to be, for the manifest; plain JSON.
+        notes: Markdown that is added to the card.
+        files: name -> text of other files that belong to it, such as a plot in the notes.
+        force: replace a folder that is there.
 
     Raises:
         DataError: the folder is there, there are no samples, or the file of an image cannot be read.
     """
     folder = Path(folder)
-    if folder.exists():
+    if folder.exists() and not force:
         raise DataError(f"{folder}: is there already; remove it, or give another folder")
     with _appearing(folder) as partial:
         manifest = _write(samples, partial, embed=embed, provenance=provenance or {})
         content = msgspec.json.format(msgspec.json.encode(manifest), indent=2)
         (partial / MANIFEST).write_bytes(content + b"\n")
-        (partial / CARD).write_text(_card(manifest, title, folder.name), encoding="utf-8")
+        files = {CARD: _card(manifest, title, folder.name, notes), **(files or {})}
+        for name, text in files.items():
+            (partial / name).write_text(text, encoding="utf-8")
     return manifest
 
 
@@ -297,11 +306,17 @@ def load_samples(folder: Path | str) -> StoredSamples:
     return StoredSamples(rows.cast_column("image", datasets.Image(decode=False)))
 
 
-def write_shard(samples: Sequence[Sample], path: Path) -> None:
-    """Write samples as one Parquet file, which appears when all of it is written."""
-    partial = path.with_suffix(".partial")
-    pq.write_table(_table([to_row(sample) for sample in samples]), partial)
+def write_shard(samples: Sequence[Sample], path: Path, notes: Any = None) -> None:
+    """Write samples as one Parquet file with notes of plain JSON; it appears when all of it is written."""
+    partial, table = path.with_suffix(".partial"), _table([to_row(sample) for sample in samples])
+    metadata = {**table.schema.metadata, _NOTES: msgspec.json.encode(notes)}
+    pq.write_table(table.replace_schema_metadata(metadata), partial)
     partial.replace(path)
+
+
+def read_notes(path: Path) -> Any:
+    """The notes of `write_shard`."""
+    return msgspec.json.decode(pq.read_metadata(path).metadata[_NOTES])
 
 
 def _table(rows: list[dict[str, Any]]) -> pa.Table:
@@ -400,6 +415,7 @@ def _appearing(folder: Path) -> Iterator[Path]:
     shutil.rmtree(partial, ignore_errors=True)
     partial.mkdir(parents=True)
     yield partial
+    shutil.rmtree(folder, ignore_errors=True)
     partial.replace(folder)
 
 
@@ -431,14 +447,15 @@ rows = load_dataset("path/to/{name}", split="train")   # as columns
 samples = stream_samples("path/to/{name}")             # as samples, one at a time
 ```
 
+{notes}
 Content: `{content}`. Written by {written_by}.
 """
 
 
-def _card(manifest: Manifest, title: str, name: str) -> str:
+def _card(manifest: Manifest, title: str, name: str, notes: str) -> str:
     rows = "\n".join(
         f"| {c.source} | {c.task} | {c.stratum or '-'} | {c.samples:,} |" for c in manifest.counts
     )
     fields = ("samples", "objects", "negatives", "content", "written_by")
     values = {field: getattr(manifest, field) for field in fields}
-    return _CARD.format(shards=SHARDS, title=title or name, name=name, rows=rows, **values)
+    return _CARD.format(shards=SHARDS, title=title or name, name=name, rows=rows, notes=notes, **values)

@@ -1,5 +1,6 @@
 """From annotation files to samples."""
 
 from vision_r1_data.readers.coco import read_coco
+from vision_r1_data.readers.odinw import read_odinw
 
-__all__ = ["read_coco"]
+__all__ = ["read_coco", "read_odinw"]

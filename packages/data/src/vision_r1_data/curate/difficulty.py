@@ -1,0 +1,73 @@
+"""Difficulty by pass rate: what a policy already always or never answers teaches it nothing."""
+
+from __future__ import annotations
+
+import math
+from collections import defaultdict
+from dataclasses import dataclass, replace
+from functools import cache
+from pathlib import Path
+
+import msgspec
+
+from vision_r1_data.curate.step import Context, Dropped, Options
+from vision_r1_data.faults import Faults
+from vision_r1_data.readers._parts import lines
+from vision_r1_data.sample import Sample
+
+
+class _Line(msgspec.Struct):
+    sample: str
+    reward: float
+
+
+class Difficulty(Options, frozen=True):
+    """Keep samples whose sampled rewards vary.
+
+    GRPO learns from differences within a group: equal rewards give no advantage.
+
+    Args:
+        scores: a JSONL file with a line for each sampled answer, such as the completions.jsonl of a run:
+            `{"sample": id, "reward": number}`, where other keys do not matter.
+        full: the highest reward there is, to which the pass rate is relative: 3 for strict.
+        least: samples with a lower pass rate than this are left out.
+        most: and those with a higher one.
+        unscored: keep samples that the file says nothing about.
+    """
+
+    scores: Path
+    full: float
+    least: float = 0.0
+    most: float = 1.0
+    unscored: bool = False
+
+    def __call__(self, sample: Sample, context: Context) -> Sample | Dropped:
+        """The sample with its pass rate, or dropped."""
+        scored = _scores(self.scores).get(sample.id)
+        if scored is None:
+            return sample if self.unscored else Dropped("not scored")
+        if scored.low == scored.high:
+            return Dropped("rewards do not vary")
+        pass_rate = scored.sum / scored.count / self.full
+        if pass_rate < self.least:
+            return Dropped("too hard")
+        return Dropped("too easy") if pass_rate > self.most else replace(sample, pass_rate=pass_rate)
+
+
+@dataclass(slots=True)
+class _Scores:
+    count: int = 0
+    sum: float = 0.0
+    low: float = math.inf
+    high: float = -math.inf
+
+
+@cache
+def _scores(path: Path) -> dict[str, _Scores]:
+    """Sample id -> what its answers earned."""
+    found: dict[str, _Scores] = defaultdict(_Scores)
+    for _, line in lines(path, _Line, "a JSONL file with a sample and a reward on each line", Faults()):
+        one = found[line.sample]
+        one.count, one.sum = one.count + 1, one.sum + line.reward
+        one.low, one.high = min(one.low, line.reward), max(one.high, line.reward)
+    return dict(found)

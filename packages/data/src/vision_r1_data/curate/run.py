@@ -1,0 +1,119 @@
+"""Curation from a recipe to a folder of samples, in three passes over streams.
+
+    prepare   read every source and send it through the steps, in parallel, chunk by chunk, to Parquet parts
+    select    one look at all that is left: leaks, duplicates, difficulty, and which samples the mixture takes
+    write     those samples, the sources interleaved, as shards with manifest and card
+
+The parts lie beside the result in a folder that goes away when it is written. A run that was stopped finds
+its parts there and goes on; a part depends on its source, its steps and the seed alone.
+"""
+
+from __future__ import annotations
+
+import multiprocessing
+import shutil
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ProcessPoolExecutor
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import msgspec
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+
+from vision_r1_data.curate.prepare import Preparer
+from vision_r1_data.curate.recipe import Recipe, load_recipe
+from vision_r1_data.curate.select import Selection
+from vision_r1_data.curate.waterfall import Waterfall, waterfall_markdown, waterfall_svg
+from vision_r1_data.errors import DataError
+from vision_r1_data.store import Manifest, save_samples
+
+WATERFALL = "waterfall.svg"
+
+
+def curate(
+    recipe: Recipe | Path | str,
+    out: Path | str,
+    *,
+    overrides: Sequence[str] = (),
+    workers: int = 1,
+    force: bool = False,
+    console: Console | None = None,
+) -> tuple[Manifest, Waterfall]:
+    """Make the data set of a recipe. The result is the same for every number of workers.
+
+    Args:
+        recipe: it, its file, or the name of one that comes with this package.
+        out: the folder to write; a stopped run goes on when it is called again.
+        overrides: `key=value` settings that win over the file.
+        workers: processes that prepare samples. More than one are started anew, so a script that calls this
+            needs `if __name__ == "__main__":`.
+        force: replace what is at `out`, and begin anew.
+        console: where progress is shown; by default nowhere.
+
+    Returns:
+        The manifest, and what became of every sample that was read.
+
+    Raises:
+        DataError: the recipe or its data is bad, the mixture lacks samples of a kind, or `out` is there.
+    """
+    if not isinstance(recipe, Recipe):
+        recipe = load_recipe(recipe, overrides)
+    out = Path(out)
+    work = out.with_name(f"{out.name}.work")
+    if force:
+        shutil.rmtree(work, ignore_errors=True)
+    elif out.exists():
+        raise DataError(f"{out}: is there already; give another folder, or replace it with force")
+    with _progress(console) as progress, _pool(workers) as pool:
+        prepare = Preparer(recipe, work, pool, workers, progress)
+        held_out = [prepare(name, source, ()) for name, source in recipe.held_out.items()]
+        sources = [prepare(name, source, recipe.steps) for name, source in recipe.sources.items()]
+        selection = Selection(recipe, held_out, sources, progress)
+        waterfall = {source.name: source.course for source in sources}
+        manifest = save_samples(
+            progress.track(selection.samples(), total=selection.size, description="writing"),
+            out,
+            embed=recipe.embed,
+            title=recipe.title,
+            force=force,
+            provenance={"recipe": msgspec.to_builtins(recipe, enc_hook=str), "waterfall": _plain(waterfall)},
+            notes=f"## What became of every sample\n\n![a bar for every step]({WATERFALL})\n\n{waterfall_markdown(waterfall)}\n",
+            files={WATERFALL: waterfall_svg(waterfall)},
+        )
+    shutil.rmtree(work)
+    return manifest, waterfall
+
+
+def _plain(waterfall: Waterfall) -> dict[str, Any]:
+    return {
+        name: {
+            "read": course.read,
+            "dropped": [[*reason, n] for reason, n in course.dropped.items()],
+            "kept": course.kept,
+            "objects": [[*reason, n] for reason, n in course.objects.items()],
+            "bad_records": dict(course.faults),
+            "told": course.told,
+        }
+        for name, course in waterfall.items()
+    }
+
+
+@contextmanager
+def _pool(workers: int) -> Iterator[ProcessPoolExecutor | None]:
+    if workers < 1:
+        raise DataError(f"workers must be at least 1, got {workers}")
+    if workers == 1:
+        yield None
+        return
+    pool = ProcessPoolExecutor(workers, multiprocessing.get_context("spawn"))
+    try:
+        yield pool
+    finally:
+        pool.shutdown(cancel_futures=True)
+
+
+def _progress(console: Console | None) -> Progress:
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
+    return Progress(*columns, console=console, disable=console is None)
