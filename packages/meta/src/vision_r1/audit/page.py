@@ -32,7 +32,9 @@ _HEAD = tag(
     tag(
         "tr",
         *(tag("th", name, scope="col") for name in ("exploit", "scores", "honest")),
-        tag("td", tag("span", class_="ring"), " honest ", tag("span", class_="dot"), " exploit", class_="wide"),
+        tag(
+            "td", tag("span", class_="ring"), " honest ", tag("span", class_="dot"), " exploit", class_="wide"
+        ),
         *(tag("th", name, scope="col") for name in ("at least as good", "verdict")),
     ),
 )
