@@ -273,6 +273,12 @@ def test_crowds_points_and_outlines_are_drawn(tmp_path):
     assert "<title>crowd: cat, 60 \N{MULTIPLICATION SIGN} 40 pixels</title>" in card
 
 
+def test_small_boxes_lie_above_large_ones(tmp_path):
+    sample = make("1", ((5, 5, 9, 9), "pip"), ((0, 0, 64, 48), "table"), ((2, 2, 30, 30), "dice"))
+    (card,) = cards(write(tmp_path / "a.html", [sample]))
+    assert re.findall(r"<title>(\w+), ", card) == ["table", "dice", "pip"]
+
+
 def test_a_card_says_how_many_of_its_objects_are_drawn(tmp_path):
     boxes = [((n, 0, n + 1, 1), "dot") for n in range(301)]
     nowhere = [((0, 0, float("nan"), 1), "dot"), ((0, 0, 1, 1), "dot")]
