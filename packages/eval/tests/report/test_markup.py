@@ -11,3 +11,7 @@ def test_attribute_names_and_short_floats():
         '<rect class="a" stroke-width="0.33" x="2"></rect>'
     )
     assert 'x="1234567.89"' in tag("rect", x=1234567.891)
+
+
+def test_elements_that_hold_nothing_have_no_end():
+    assert tag("input", type="radio", name="kind", value="") == '<input type="radio" name="kind" value="">'

@@ -4,7 +4,7 @@ import io
 import pytest
 from PIL import Image
 
-from vision_r1_eval.report.picture import data_url, load_picture
+from vision_r1_eval.report.picture import data_url, edge_colours, load_picture
 
 
 def decode(url):
@@ -33,3 +33,17 @@ def test_reads_files_upright(tmp_path):
     assert (picture.size, picture.mode) == ((10, 20), "RGB")
     with pytest.raises(OSError, match="missing"):
         load_picture(tmp_path / "missing.jpg")
+
+
+def test_the_largest_side_can_be_chosen():
+    _, decoded = decode(data_url(Image.new("RGB", (1000, 2000)), largest=640))
+    assert decoded.size == (320, 640)
+
+
+@pytest.mark.parametrize("size", [(2, 1), (3, 7), (640, 480)])
+def test_colours_of_edges(size):
+    image = Image.new("RGB", size, (10, 20, 30))
+    image.paste((200, 100, 0), (size[0] // 2, 0, *size))
+    assert edge_colours(image, sideways=True) == ("rgb(10 20 30)", "rgb(200 100 0)")
+    over, under = edge_colours(image.transpose(Image.Transpose.ROTATE_90), sideways=False)
+    assert (over, under) == ("rgb(200 100 0)", "rgb(10 20 30)")

@@ -106,7 +106,19 @@ def _audit(arguments: argparse.Namespace) -> int:
     return 1 if holes else 0
 
 
-_COMMANDS = {"quickstart": _quickstart, "train": _train, "audit": _audit}
+def _data(arguments: argparse.Namespace) -> int:
+    return _DATA_COMMANDS[arguments.data_command](arguments)
+
+
+def _data_show(arguments: argparse.Namespace) -> int:
+    from vision_r1.show.command import run_show
+
+    run_show(arguments.path, arguments.images, arguments.out, most=arguments.most, seed=arguments.seed)
+    return 0
+
+
+_COMMANDS = {"quickstart": _quickstart, "train": _train, "audit": _audit, "data": _data}
+_DATA_COMMANDS = {"show": _data_show}
 
 
 def _folder(arguments: argparse.Namespace, default: Path) -> Path:
@@ -192,6 +204,22 @@ def _parser() -> argparse.ArgumentParser:
     )
     audit.add_argument("--html", type=Path, metavar="FILE", help="write a page that shows every hole")
     audit.add_argument("--json", type=Path, metavar="FILE", help="write the findings and their worst scenes")
+
+    data = commands.add_parser("data", help="look at a data set", description="Look at a data set.")
+    data_commands = data.add_subparsers(dest="data_command", required=True, metavar="COMMAND")
+    show = data_commands.add_parser(
+        "show",
+        help="write a page of its statistics, and of samples with their boxes drawn",
+        description="Write a page of what a data set holds, with some of its samples drawn. What is bad in "
+        "it is left out and told.",
+    )
+    show.add_argument("path", type=Path, metavar="PATH", help="a COCO-format annotation file")
+    show.add_argument("--images", type=Path, metavar="DIR", help="the folder of its images")
+    show.add_argument(
+        "--out", type=Path, metavar="FILE", help="the page (default: NAME-gallery.html in this folder)"
+    )
+    show.add_argument("--most", type=_count, default=60, help="samples to draw (%(default)s)")
+    show.add_argument("--seed", type=int, default=0, help="of the choice of samples (%(default)s)")
     return parser
 
 

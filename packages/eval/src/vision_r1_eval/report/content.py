@@ -57,6 +57,23 @@ class Panel:
 
 
 @dataclass(frozen=True, slots=True)
+class Bars:
+    """Counts side by side, such as a histogram.
+
+    Args:
+        title: what they show.
+        bars: (name, count) from left to right.
+        x_label: what the names say.
+        note: a sentence below that says how to read them.
+    """
+
+    title: str
+    bars: Sequence[tuple[str, int]]
+    x_label: str = ""
+    note: str = ""
+
+
+@dataclass(frozen=True, slots=True)
 class Monitors:
     """Signs that something goes wrong, and whether they say so.
 

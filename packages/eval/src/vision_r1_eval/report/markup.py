@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import html
 
+_VOID = frozenset({"br", "img", "input"})  # elements of HTML that have no end tag
+
 
 def text(value: object) -> str:
     """The value as text that is safe inside a tag."""
     return html.escape(str(value))
 
 
-def tag(name: str, *content: str, **attributes: object) -> str:
+def tag(name: str, /, *content: str, **attributes: object) -> str:
     """An element around markup; attributes are escaped, content is not.
 
     Args:
@@ -27,7 +29,8 @@ def tag(name: str, *content: str, **attributes: object) -> str:
         for key, value in attributes.items()
         if value is not None
     )
-    return f"<{name}{written}>{''.join(content)}</{name}>"
+    end = "" if name in _VOID else f"</{name}>"
+    return f"<{name}{written}>{''.join(content)}{end}"
 
 
 def _value(value: object) -> str:

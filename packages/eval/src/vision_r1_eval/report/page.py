@@ -2,23 +2,27 @@
 
 from __future__ import annotations
 
-import base64
-import hashlib
 import math
-import os
 from collections import Counter
 from pathlib import Path
-from string import Template
 from typing import Literal
 
 from vision_r1_eval.metrics import Meaning, change, meanings, number, ratio
 from vision_r1_eval.report.content import Report
-from vision_r1_eval.report.files import read_file
 from vision_r1_eval.report.markup import tag, text
 from vision_r1_eval.report.panel import panel_figure
 from vision_r1_eval.report.scene import label_colours, scene_change, scene_figure
+from vision_r1_eval.report.shell import html_page, write_whole
 
 _ARROW = "\N{RIGHTWARDS ARROW}"
+_HEAD = tag(
+    "thead",
+    tag(
+        "tr",
+        *(tag("th", name, scope="col") for name in ("metric", "before", "after", "change")),
+        tag("td", tag("span", class_="ring"), " before ", tag("span", class_="dot"), " after", class_="wide"),
+    ),
+)
 _CHANGES: tuple[Literal["better", "worse", "unchanged"], ...] = ("better", "worse", "unchanged")
 
 
@@ -35,33 +39,20 @@ def write_report(path: Path | str, report: Report) -> None:
     Raises:
         OSError: the file cannot be written, or an image of the gallery cannot be read.
     """
-    path = Path(path)
-    # Text of a model may hold lone surrogates, which have no UTF-8.
-    page = _page(report).encode("utf-8", errors="replace")
-    temporary = path.with_name(f".{path.name}.{os.getpid()}")
-    try:
-        temporary.write_bytes(page)
-        temporary.replace(path)
-    finally:
-        temporary.unlink(missing_ok=True)
+    write_whole(Path(path), _page(report))
 
 
 def _page(report: Report) -> str:
-    script = read_file("script.js")
-    digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode("ascii")
-    return Template(read_file("page.html")).substitute(
-        title=text(report.title),
-        subtitle=text(report.subtitle),
-        protocol=text(report.protocol),
-        headline=_headline(report),
-        table=_table(report),
-        monitors=_monitors(report),
-        curves=_curves(report),
-        gallery=_gallery(report),
-        facts=_facts(report),
-        style="".join(map(read_file, ("theme.css", "panel.css", "style.css"))),
-        script=script,
-        script_hash=digest,
+    protocol = tag("p", tag("span", "Protocol"), " ", text(report.protocol), class_="protocol")
+    return html_page(
+        report.title,
+        report.subtitle,
+        tag("section", tag("div", _headline(report), class_="tiles"), protocol, class_="headline"),
+        tag("section", tag("h2", "Metrics"), tag("table", _HEAD, tag("tbody", _table(report)))),
+        _monitors(report),
+        _curves(report),
+        _gallery(report),
+        _facts(report),
     )
 
 

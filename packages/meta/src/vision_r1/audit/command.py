@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from dataclasses import asdict
 from itertools import groupby
 from json import dumps
@@ -16,6 +15,7 @@ from rich.text import Text
 from vision_r1.audit.page import UNSCALED, audit_page
 from vision_r1_data import list_dialects
 from vision_r1_data.prompts import TASKS
+from vision_r1_eval.report.shell import write_whole
 from vision_r1_grpo import ConfigError
 from vision_r1_grpo.rewards.audit import Audit, Finding, audit, load_score
 from vision_r1_grpo.rewards.audit.score import Signature
@@ -146,12 +146,7 @@ def as_json(found: Audit, reward: str) -> dict[str, Any]:
 
 
 def _save(path: Path, content: str) -> None:
-    """Whole or not at all; text of a reward's scenes may hold what UTF-8 has not."""
-    temporary = path.with_name(f".{path.name}.{os.getpid()}")
     try:
-        temporary.write_bytes(content.encode("utf-8", errors="replace"))
-        temporary.replace(path)
+        write_whole(path, content)
     except OSError as error:
         raise ConfigError(f"{path}: cannot be written ({error.strerror}); give another path") from error
-    finally:
-        temporary.unlink(missing_ok=True)

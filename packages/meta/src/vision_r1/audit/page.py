@@ -2,20 +2,17 @@
 
 from __future__ import annotations
 
-import base64
-import hashlib
 import unicodedata
 from dataclasses import replace
 from importlib.resources import files
 from itertools import groupby
-from string import Template
 
 from vision_r1_data import Answer, Box, Objects, get_dialect
 from vision_r1_data.frame import Polygon
 from vision_r1_data.prompts import TASKS
 from vision_r1_eval import match_objects
-from vision_r1_eval.report.files import read_file
 from vision_r1_eval.report.markup import tag, text
+from vision_r1_eval.report.shell import html_page
 from vision_r1_grpo import Target
 from vision_r1_grpo.rewards.audit import Audit, Example, Finding
 
@@ -30,28 +27,33 @@ _KEYS = {  # of forms in which an answer does not show the objects it is about
     "points": (("right", "invented"), "a point in an object of its label is right; objects are dashed"),
     "number": ((), "objects are dashed"),
 }
+_HEAD = tag(
+    "thead",
+    tag(
+        "tr",
+        *(tag("th", name, scope="col") for name in ("exploit", "scores", "honest")),
+        tag(
+            "td", tag("span", class_="ring"), " honest ", tag("span", class_="dot"), " exploit", class_="wide"
+        ),
+        *(tag("th", name, scope="col") for name in ("at least as good", "verdict")),
+    ),
+)
 _MARGIN = 0.06  # of the width, around the image, for what lies beyond it
 
 
 def audit_page(found: Audit, reward: str) -> str:
     """One HTML file that needs nothing else: no network, no file beside it."""
-    script = read_file("script.js")
-    own = files(__package__)
-    style = [read_file("theme.css"), read_file("style.css"), own.joinpath("style.css").read_text("utf-8")]
     holes, count = len(found.holes), len(found.findings)
-    return Template(own.joinpath("page.html").read_text("utf-8")).substitute(
-        title=text(f"Reward audit: {reward}"),
-        subtitle=text(
-            f"{holes} of {count} exploits earn what they should not."
-            if holes
-            else f"No hole: none of {count} exploits earns what it should not."
-        ),
-        protocol=_protocol(found),
-        table=_table(found),
-        holes=_holes(found),
-        style="".join(style),
-        script=script,
-        script_hash=base64.b64encode(hashlib.sha256(script.encode()).digest()).decode("ascii"),
+    protocol = tag("p", tag("span", "Protocol"), " ", _protocol(found), class_="protocol")
+    return html_page(
+        f"Reward audit: {reward}",
+        f"{holes} of {count} exploits earn what they should not."
+        if holes
+        else f"No hole: none of {count} exploits earns what it should not.",
+        tag("section", protocol, class_="headline"),
+        tag("section", tag("h2", "Exploits"), tag("table", _HEAD, _table(found), class_="audit")),
+        _holes(found),
+        styles=[files(__package__).joinpath("style.css").read_text("utf-8")],
     )
 
 
