@@ -585,7 +585,7 @@ def test_what_is_bad_is_left_out_and_told(command, broken, tmp_path):
         (["{set}"], "has its images elsewhere; give their folder with --images"),
         (["{set}", "--images", "none"], "none: is not a folder; give the folder that holds the images"),
         (["none.json", "--images", "{images}"], "none.json: there is no such file; give the path of a COCO"),
-        (["{images}"], "is a folder; give a COCO annotation file, and --images for its images"),
+        (["{images}"], "manifest.json: No such file or directory; give a folder that"),
         (["{images}/rocket.jpg", "--images", "{images}"], "rocket.jpg: is not JSON"),
         (["{set}", "--images", "{folder}"], "has no sample that can be used: 5 left out (missing_image 5)"),
         (["{set}", "--images", "{images}", "--out", "none/a.html"], "there is no folder 'none'"),

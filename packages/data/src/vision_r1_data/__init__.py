@@ -7,6 +7,7 @@ from vision_r1_data.frame import Box, Frame
 from vision_r1_data.processor import EncodedPrompt, VisionProcessor, image_frame
 from vision_r1_data.readers import read_coco
 from vision_r1_data.sample import Answer, Objects, Sample
+from vision_r1_data.store import load_samples, save_samples, stream_samples
 
 __all__ = [
     "Answer",
@@ -22,5 +23,8 @@ __all__ = [
     "get_dialect",
     "image_frame",
     "list_dialects",
+    "load_samples",
     "read_coco",
+    "save_samples",
+    "stream_samples",
 ]

@@ -11,6 +11,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 _INTERRUPTED = 130
+_MOST_TOLD = 3  # bad records of a source
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -29,15 +30,19 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _run(arguments: argparse.Namespace) -> int:
-    from transformers.utils import logging  # heavy imports wait until --help has been answered
+    from vision_r1_data import DataError  # imports wait until --help has been answered
 
-    from vision_r1_data import DataError
-    from vision_r1_grpo import ConfigError
+    errors: tuple[type[Exception], ...] = (DataError,)
+    if arguments.command not in _WITHOUT_MODEL:
+        from transformers.utils import logging  # heavy
 
-    logging.disable_progress_bar()
+        from vision_r1_grpo import ConfigError
+
+        logging.disable_progress_bar()
+        errors = (DataError, ConfigError)
     try:
         return _COMMANDS[arguments.command](arguments)
-    except (DataError, ConfigError) as error:
+    except errors as error:
         print(f"vision-r1: {error}", file=sys.stderr)
         return 2
 
@@ -117,7 +122,32 @@ def _data_show(arguments: argparse.Namespace) -> int:
     return 0
 
 
-_COMMANDS = {"quickstart": _quickstart, "train": _train, "audit": _audit, "data": _data}
+def _curate(arguments: argparse.Namespace) -> int:
+    from rich.console import Console
+    from rich.text import Text
+
+    from vision_r1_data.curate import curate, waterfall_table
+
+    console, out = Console(highlight=False), arguments.out
+    manifest, waterfall = curate(
+        arguments.recipe,
+        out,
+        overrides=arguments.overrides,
+        workers=arguments.workers,
+        force=arguments.force,
+        console=console,
+    )
+    console.print(waterfall_table(waterfall))
+    for source, course in waterfall.items():
+        for line in course.told[:_MOST_TOLD]:
+            console.print(Text(f"{source}: {line}", style="yellow"), soft_wrap=True)
+    counts = f"{manifest.samples:,} samples, {manifest.objects:,} objects"
+    console.print(Text(f"{counts}; look at them: vision-r1 data show {out}"), soft_wrap=True)
+    return 0
+
+
+_COMMANDS = {"quickstart": _quickstart, "train": _train, "audit": _audit, "curate": _curate, "data": _data}
+_WITHOUT_MODEL = ("curate", "data")
 _DATA_COMMANDS = {"show": _data_show}
 
 
@@ -205,6 +235,22 @@ def _parser() -> argparse.ArgumentParser:
     audit.add_argument("--html", type=Path, metavar="FILE", help="write a page that shows every hole")
     audit.add_argument("--json", type=Path, metavar="FILE", help="write the findings and their worst scenes")
 
+    curate = commands.add_parser(
+        "curate",
+        help="make training data by a recipe",
+        description="Read annotations of any kind, send them through the steps of a recipe, mix them with "
+        "exact counts, and write them as Parquet shards. A stopped run goes on when it is called again.",
+    )
+    curate.add_argument(
+        "recipe", metavar="RECIPE", help="a YAML file, or paper49k, which comes with the package"
+    )
+    curate.add_argument("overrides", nargs="*", metavar="key=value", help="settings that win over the recipe")
+    curate.add_argument("--out", type=Path, required=True, metavar="DIR", help="the folder to write")
+    curate.add_argument(
+        "--workers", type=_count, default=1, help="processes that prepare samples (%(default)s)"
+    )
+    curate.add_argument("--force", action="store_true", help="replace what is in --out, and begin anew")
+
     data = commands.add_parser("data", help="look at a data set", description="Look at a data set.")
     data_commands = data.add_subparsers(dest="data_command", required=True, metavar="COMMAND")
     show = data_commands.add_parser(
@@ -213,7 +259,9 @@ def _parser() -> argparse.ArgumentParser:
         description="Write a page of what a data set holds, with some of its samples drawn. What is bad in "
         "it is left out and told.",
     )
-    show.add_argument("path", type=Path, metavar="PATH", help="a COCO-format annotation file")
+    show.add_argument(
+        "path", type=Path, metavar="PATH", help="a folder that curate wrote, or a COCO-format annotation file"
+    )
     show.add_argument("--images", type=Path, metavar="DIR", help="the folder of its images")
     show.add_argument(
         "--out", type=Path, metavar="FILE", help="the page (default: NAME-gallery.html in this folder)"

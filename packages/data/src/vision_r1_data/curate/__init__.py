@@ -3,7 +3,7 @@
 from vision_r1_data.curate.difficulty import Difficulty
 from vision_r1_data.curate.mixture import Mixture, Take
 from vision_r1_data.curate.recipe import READERS, Recipe, Similar, Source, load_recipe
-from vision_r1_data.curate.run import curate
+from vision_r1_data.curate.run import WATERFALL, curate
 from vision_r1_data.curate.similar import Duplicates, HashIndex, Leakage
 from vision_r1_data.curate.step import Context, Dropped, Step, apply_steps
 from vision_r1_data.curate.steps import (
@@ -21,6 +21,7 @@ from vision_r1_data.curate.waterfall import Course, Waterfall, waterfall_table
 
 __all__ = [
     "READERS",
+    "WATERFALL",
     "Agree",
     "Ask",
     "Budget",

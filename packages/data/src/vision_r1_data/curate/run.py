@@ -30,6 +30,14 @@ from vision_r1_data.errors import DataError
 from vision_r1_data.store import Manifest, save_samples
 
 WATERFALL = "waterfall.svg"
+"""The plot in the folder of a data set."""
+
+_NOTES = """## What became of every sample
+
+![a bar for every step]({plot})
+
+{table}
+"""
 
 
 def curate(
@@ -79,7 +87,7 @@ def curate(
             title=recipe.title,
             force=force,
             provenance={"recipe": msgspec.to_builtins(recipe, enc_hook=str), "waterfall": _plain(waterfall)},
-            notes=f"## What became of every sample\n\n![a bar for every step]({WATERFALL})\n\n{waterfall_markdown(waterfall)}\n",
+            notes=_NOTES.format(plot=WATERFALL, table=waterfall_markdown(waterfall)),
             files={WATERFALL: waterfall_svg(waterfall)},
         )
     shutil.rmtree(work)

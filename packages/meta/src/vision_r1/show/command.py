@@ -12,8 +12,10 @@ from rich.text import Text
 
 from vision_r1.show.gallery import write_gallery
 from vision_r1.show.statistics import Statistics
-from vision_r1_data import DataError, Faults, Sample, read_coco
+from vision_r1_data import DataError, Faults, Sample, read_coco, stream_samples
+from vision_r1_data.curate import WATERFALL
 from vision_r1_eval.report.bars import share
+from vision_r1_eval.report.markup import tag, text
 
 _MOST_NAMED = 5
 
@@ -44,7 +46,13 @@ def run_show(path: Path, images: Path | None, out: Path | None = None, *, most: 
             raise DataError(f"{path}: has no sample that can be used: {faults}")
         try:
             statistics = write_gallery(
-                chain([first], samples), out, title=path.resolve().name, most=most, seed=seed, faults=faults
+                chain([first], samples),
+                out,
+                title=path.resolve().name,
+                most=most,
+                seed=seed,
+                faults=faults,
+                sections=_waterfall(path),
             )
         except OSError as error:
             raise DataError(f"{out}: cannot be written ({error.strerror}); give another --out") from error
@@ -56,10 +64,18 @@ def run_show(path: Path, images: Path | None, out: Path | None = None, *, most: 
 
 def _samples_of(path: Path, images: Path | None, faults: Faults) -> Iterator[Sample]:
     if path.is_dir():
-        raise DataError(f"{path}: is a folder; give a COCO annotation file, and --images for its images")
+        return stream_samples(path)
     if images is None:
         raise DataError(f"{path}: has its images elsewhere; give their folder with --images")
     return read_coco(path, images, masks=True, faults=faults)
+
+
+def _waterfall(path: Path) -> list[str]:
+    """The section of what curation left out, where the data set tells."""
+    plot = path / WATERFALL
+    if not plot.is_file():
+        return []
+    return [tag("section", tag("h2", text("What became of every sample")) + plot.read_text(encoding="utf-8"))]
 
 
 def statistics_table(statistics: Statistics) -> Table:
