@@ -2,5 +2,6 @@
 
 from vision_r1_data.readers.coco import read_coco
 from vision_r1_data.readers.odinw import read_odinw
+from vision_r1_data.readers.refcoco import read_refcoco
 
-__all__ = ["read_coco", "read_odinw"]
+__all__ = ["read_coco", "read_odinw", "read_refcoco"]
