@@ -2,6 +2,7 @@
 
 from vision_r1_data.readers.coco import read_coco
 from vision_r1_data.readers.odinw import read_odinw
+from vision_r1_data.readers.rec import read_rec
 from vision_r1_data.readers.refcoco import read_refcoco
 
-__all__ = ["read_coco", "read_odinw", "read_refcoco"]
+__all__ = ["read_coco", "read_odinw", "read_rec", "read_refcoco"]
