@@ -28,6 +28,8 @@ class Faults:
         self.counts: Counter[str] = Counter()
         self.told: list[str] = []
         """The first twenty, in one line each: what, where and how to fix it."""
+        self.ruled: Counter[str] = Counter()
+        """What is not bad and yet left out, by a rule that the reader documents."""
 
     def add(self, kind: str, message: str) -> None:
         """Count one.
@@ -45,8 +47,18 @@ class Faults:
         if len(self.told) < _MOST_TOLD:
             self.told.append(message)
 
+    def rule(self, kind: str) -> None:
+        """Count one that is not bad and yet left out by a rule, such as "same_box". Never an error."""
+        self.ruled[kind] += 1
+
     def __str__(self) -> str:
-        if not self.counts:
-            return "nothing left out"
-        kinds = ", ".join(f"{kind} {count}" for kind, count in self.counts.most_common())
-        return f"{self.counts.total()} left out ({kinds}), the first: {self.told[0]}"
+        parts = []
+        if self.ruled:
+            parts.append(f"{self.ruled.total()} left out by rule ({_kinds(self.ruled)})")
+        if self.counts:
+            parts.append(f"{self.counts.total()} left out ({_kinds(self.counts)}), the first: {self.told[0]}")
+        return "; ".join(parts) or "nothing left out"
+
+
+def _kinds(counts: Counter[str]) -> str:
+    return ", ".join(f"{kind} {count}" for kind, count in counts.most_common())

@@ -138,6 +138,7 @@ BAD_BOXES = {
     "nothing": None,
     "huge": [0, 0, 1e300, 5],
     "hugely negative": [0, -1e300, 5, 5],
+    "beyond floats": [10**400, 0, 5.5, 5],
 }
 
 

@@ -108,8 +108,12 @@ def is_there(image: Path, where: str, faults: Faults) -> bool:
 
 
 def xywh_to_xyxy(bbox: Any) -> Any:
-    """x, y, width, height as corners; what is not four numbers comes back as it is."""
-    if isinstance(bbox, list | tuple) and len(bbox) == 4 and all(type(x) in (int, float) for x in bbox):
+    """x, y, width, height as corners; what is not four numbers, none of them huge, comes back as it is."""
+    if (
+        isinstance(bbox, list | tuple)
+        and len(bbox) == 4
+        and all(type(x) in (int, float) and -_HUGE < x < _HUGE for x in bbox)
+    ):
         return (bbox[0], bbox[1], bbox[0] + bbox[2], bbox[1] + bbox[3])
     return bbox
 
