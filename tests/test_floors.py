@@ -81,7 +81,7 @@ def test_no_import_points_upward() -> None:
 
 
 # Import names that differ from the name of their distribution.
-DISTRIBUTED_AS = {"PIL": "pillow"}
+DISTRIBUTED_AS = {"PIL": "pillow", "yaml": "pyyaml"}
 
 
 @pytest.mark.parametrize("package", DISTRIBUTIONS)

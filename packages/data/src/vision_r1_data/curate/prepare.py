@@ -68,6 +68,7 @@ class Preparer:
         self.progress.update(task, total=course.read)
         course.faults, course.told = faults.counts, faults.told
         course.dropped = in_order(course.dropped, steps)
+        course.objects.update({("read", kind): n for kind, n in faults.ruled.items()})
         course.objects = in_order(course.objects, steps)
         return Prepared(name, parts, course)
 
@@ -124,5 +125,5 @@ def _done(part: Path, future: Future[None] | None) -> Path:
 
 def in_order(counts: Counter[Reason], steps: Sequence[Step]) -> Counter[Reason]:
     """In the order of the steps, and by reason: parts meet reasons in any order."""
-    names = [*(step.name for step in steps), "mix"]
+    names = ["read", *(step.name for step in steps), "mix"]
     return Counter(dict(sorted(counts.items(), key=lambda item: (names.index(item[0][0]), item[0][1]))))

@@ -83,6 +83,7 @@ class Recipe(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         sources: name -> annotations and images.
         steps: what samples go through, if their source has no steps of its own.
         mix: how many of each kind; left out, all there are of every source.
+        scale: what the counts are multiplied by, such as 0.01 for a first try.
         seed: of every random choice.
         held_out: name -> evaluation set, of which nothing may be trained on.
         leakage: how images of the evaluation sets are found.
@@ -98,6 +99,7 @@ class Recipe(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     sources: dict[str, Source]
     steps: list[Steps] = []
     mix: list[Take] = []
+    scale: float = 1.0
     seed: int = 0
     held_out: dict[str, Source] = {}
     leakage: Similar = Similar()

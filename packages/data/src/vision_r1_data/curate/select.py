@@ -9,6 +9,7 @@ from itertools import chain
 from random import Random
 from typing import TypeVar
 
+import msgspec
 import numpy as np
 from rich.progress import Progress
 
@@ -29,7 +30,11 @@ class Selection:
         self, recipe: Recipe, held_out: Sequence[Prepared], sources: Sequence[Prepared], progress: Progress
     ) -> None:
         self._recipe, self._sources = recipe, sources
-        self._mixture = Mixture(recipe.mix, recipe.seed) if recipe.mix else None
+        takes = [
+            msgspec.structs.replace(take, count=take.count and round(take.count * recipe.scale))
+            for take in recipe.mix
+        ]
+        self._mixture = Mixture(takes, recipe.seed) if takes else None
         self._left = [bytearray() for _ in sources]  # a byte a sample: whether it is left before the mixture
         steps = self._steps(held_out)
         for number, source in enumerate(sources):

@@ -275,7 +275,7 @@ def _counter(path: Path) -> Callable[[str], int]:
     try:
         from tokenizers import Tokenizer
     except ImportError:
-        raise DataError(f"{path}: needs the library tokenizers; pip install tokenizers") from None
+        raise DataError(f"{path}: needs the library tokenizers; pip install vision-r1-data[tokens]") from None
     try:
         tokenizer = Tokenizer.from_file(str(path))
     except Exception as error:  # the library raises Exception itself

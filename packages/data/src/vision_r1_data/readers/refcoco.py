@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pickle
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any, Protocol, TypeVar
@@ -85,7 +85,7 @@ def read_refcoco(
     instances: Path | str,
     images: Path | str,
     *,
-    split: str | None = "train",
+    split: str | Sequence[str] | None = "train",
     source: str = "",
     faults: Faults | None = None,
 ) -> Iterator[Sample]:
@@ -101,7 +101,7 @@ def read_refcoco(
         refs: the pickle, such as `refcoco/refs(unc).p`.
         instances: the `instances.json` beside it.
         images: the folder that holds COCO's train2014 images.
-        split: train, val, testA, testB or test, whichever the pickle has; None for all.
+        split: train, val, testA, testB or test, one or several that the pickle has; None for all.
         source: what the samples name as their source; by default folder and name of the pickle, as
             RefCOCO and RefCOCO+ name theirs alike.
         faults: told what cannot be used; by default that is an error.
@@ -232,8 +232,11 @@ def _refs(path: Path, faults: Faults) -> Iterator[tuple[str, _Ref]]:
             faults.add("bad_record", f"{path}[{number}]: {error}; correct it")
 
 
-def _of_split(refs: list[tuple[str, _Ref]], split: str | None, path: Path) -> list[tuple[str, _Ref]]:
-    chosen = [(place, ref) for place, ref in refs if split in (None, ref.split)]
+def _of_split(
+    refs: list[tuple[str, _Ref]], split: str | Sequence[str] | None, path: Path
+) -> list[tuple[str, _Ref]]:
+    wanted = (split,) if isinstance(split, str) else split
+    chosen = [(place, ref) for place, ref in refs if wanted is None or ref.split in wanted]
     if not chosen:
         splits = ", ".join(repr(split) for split in sorted({ref.split for _, ref in refs})) or "none"
         raise DataError(f"{path}: has no refs of split {split!r}; give one of those it has: {splits:.160}")

@@ -1,0 +1,267 @@
+"""Whole runs, on stand-ins of the sets that the paper's recipe reads."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections import Counter
+from pathlib import Path
+
+import pytest
+
+sys.path.insert(0, str(Path(__file__).parent))
+import standins
+
+from vision_r1_data import DataError, stream_samples
+from vision_r1_data.curate import WATERFALL, curate, load_recipe, prepare, run
+from vision_r1_data.store import read_manifest, verify
+
+COUNTS = {
+    ("coco", "hard"): 150,
+    ("coco", "easy"): 135,
+    ("coco", "negative"): 15,
+    ("odinw", "hard"): 25,
+    ("odinw", "easy"): 22,
+    ("odinw", "negative"): 3,
+    ("v3det", "hard"): 20,
+    ("v3det", "easy"): 18,
+    ("v3det", "negative"): 2,
+    ("refcoco", "easy"): 50,
+    ("visual_genome", "hard"): 50,
+}
+TASKS = {
+    "coco": "detection",
+    "odinw": "grounding",
+    "v3det": "grounding",
+    "refcoco": "rec",
+    "visual_genome": "rec",
+}
+
+
+@pytest.fixture(scope="module")
+def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    root = tmp_path_factory.mktemp("sets")
+    standins.write_standins(root)
+    return root
+
+
+@pytest.fixture(scope="module")
+def settings(data: Path) -> list[str]:
+    return ["scale=0.01", *standins.folders(data)]
+
+
+@pytest.fixture(scope="module")
+def made(settings: list[str], tmp_path_factory: pytest.TempPathFactory):
+    out = tmp_path_factory.mktemp("made") / "paper"
+    return out, *curate("paper49k", out, overrides=settings)
+
+
+def test_a_hundredth_of_the_papers_mix_has_exact_counts(made) -> None:
+    out, manifest, _ = made
+    assert {(c.source, c.stratum): c.samples for c in manifest.counts} == COUNTS
+    assert manifest.samples == 490 == sum(COUNTS.values())
+    assert verify(out) == manifest
+    assert not out.with_name("paper.work").exists()
+
+
+def test_the_whole_of_it_is_49_thousand(settings: list[str]) -> None:
+    assert sum(take.count for take in load_recipe("paper49k", settings).mix) == 49_000
+
+
+def test_every_sample_is_whole(made) -> None:
+    samples = list(stream_samples(made[0]))
+    assert len({sample.id for sample in samples}) == 490
+    for sample in samples:
+        assert TASKS[sample.source] == sample.task
+        assert sample.id.startswith(f"{sample.source}/")
+        assert sample.load_image().size == (sample.width, sample.height)
+        assert set(sample.objects.labels) <= set(sample.categories)
+        assert sample.categories
+        assert (sample.stratum == "negative") == (len(sample.objects) == 0)
+    hard = [len(s.objects) for s in samples if (s.source, s.stratum) == ("coco", "hard")]
+    assert min(hard) > 10
+    assert all(len(s.objects) == 2 for s in samples if s.source == "visual_genome")
+
+
+def test_nothing_that_is_evaluated_on_is_in_it(made) -> None:
+    out, _, waterfall = made
+    evaluated = {f"coco:{number}" for number in (*standins.VAL_REFS, *standins.TEST_REFS)}
+    assert not evaluated & {sample.image_id for sample in stream_samples(out)}
+    by_id, by_looks = ("leakage", "evaluated on, by its id"), ("leakage", "evaluated on, by its looks")
+    assert waterfall["coco"].dropped[by_id] == len(standins.VAL_REFS) + len(standins.TEST_REFS)
+    assert waterfall["visual_genome"].dropped[by_id] == len(standins.VAL_REFS)
+    assert waterfall["visual_genome"].dropped[by_looks] == standins.LOOKALIKES
+    assert waterfall["odinw"].dropped[by_looks] == 1
+
+
+def test_the_waterfall_accounts_for_every_sample(made) -> None:
+    out, manifest, waterfall = made
+    kept = Counter(sample.source for sample in stream_samples(out))
+    for source, course in waterfall.items():
+        assert course.read == course.dropped.total() + kept[source] > 0
+    told = manifest.provenance["waterfall"]
+    assert {source: one["kept"] for source, one in told.items()} == dict(kept)
+    assert "more than it needs" in (out / "README.md").read_text()
+    assert "<svg" in (out / WATERFALL).read_text()
+
+
+def test_the_curriculum_goes_from_few_objects_to_many(made) -> None:
+    samples = sorted(stream_samples(made[0]), key=lambda sample: sample.curriculum)
+    assert [sample.curriculum for sample in samples] == list(range(490))
+    counts = [len(sample.objects) for sample in samples]
+    assert counts == sorted(counts)
+
+
+def test_sources_are_interleaved(made) -> None:
+    first = Counter(sample.source for sample, _ in zip(stream_samples(made[0]), range(49), strict=False))
+    assert first == {"coco": 30, "odinw": 5, "v3det": 4, "refcoco": 5, "visual_genome": 5}
+
+
+def test_workers_change_nothing_and_the_seed_does(made, settings: list[str], tmp_path: Path) -> None:
+    two, _ = curate("paper49k", tmp_path / "two", overrides=settings, workers=2)
+    assert two.content == made[1].content
+    other, _ = curate("paper49k", tmp_path / "other", overrides=[*settings, "seed=1"])
+    assert other.samples == 490
+    assert other.content != made[1].content
+
+
+def test_a_killed_run_goes_on(made, settings: list[str], tmp_path: Path) -> None:
+    """The process dies without a word between two parts; the second run makes the same data."""
+    out, work = tmp_path / "killed", tmp_path / "killed.work"
+    script = tmp_path / "script.py"
+    script.write_text(
+        "import sys\nfrom vision_r1_data.curate import curate\n"
+        "if __name__ == '__main__':\n    curate('paper49k', sys.argv[1], overrides=sys.argv[2:], workers=2)\n"
+    )
+    process = subprocess.Popen([sys.executable, script, out, *settings], start_new_session=True)
+    while not list(work.glob("*/*.parquet")) and process.poll() is None:
+        time.sleep(0.001)
+    os.killpg(process.pid, signal.SIGKILL)
+    process.wait()
+    assert list(work.glob("*/*.parquet"))
+    assert not out.exists()
+    manifest, _ = curate("paper49k", out, overrides=settings)
+    assert manifest.content == made[1].content
+    assert not work.exists()
+
+
+def test_what_was_prepared_is_not_prepared_again(
+    made, data: Path, settings: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Neither after a failure of a later pass, nor for sources that a change does not concern."""
+    calls: list[str] = []
+    real = prepare._prepare
+
+    def counted(samples, steps, seed, part: Path) -> None:
+        calls.append(part.parent.name.split("-")[0])
+        real(samples, steps, seed, part)
+
+    monkeypatch.setattr(prepare, "_prepare", counted)
+    with pytest.raises(DataError, match=r"too few samples of 1 kinds \(v3det easy: \d+ of 99999\)"):
+        curate(_with_count(settings, 7, 99_999), tmp_path / "out")
+    sources = ["coco", "odinw", "v3det", "refcoco", "visual_genome"]
+    held_out = ["coco_val", "refcoco_val", "refcoco__val", "refcocog_val", "odinw_test"]
+    assert calls == [*held_out, *sources]
+    calls.clear()
+    path = data / "v3det" / "annotations" / "v3det_2023_v1_train.json"
+    os.utime(path, (1, 1))
+    manifest, _ = curate("paper49k", tmp_path / "out", overrides=settings)
+    assert calls == ["v3det"]
+    assert manifest.content == made[1].content
+
+
+def _with_count(settings: list[str], number: int, count: int):
+    from msgspec.structs import replace
+
+    recipe = load_recipe("paper49k", settings)
+    mix = [replace(take, count=count * 100) if k == number else take for k, take in enumerate(recipe.mix)]
+    return replace(recipe, mix=mix)
+
+
+def test_a_folder_that_is_there_is_not_replaced(made, settings: list[str], tmp_path: Path) -> None:
+    with pytest.raises(DataError, match="is there already; give another folder, or replace it with force"):
+        curate("paper49k", made[0], overrides=settings)
+    recipe = small(tmp_path, standins.folders(made[0].parent)[0])
+    (tmp_path / "out").mkdir()
+    (tmp_path / "out" / "old").touch()
+    with pytest.raises(DataError, match="there is no such file"):
+        curate(recipe, tmp_path / "out", force=True)
+    assert (tmp_path / "out" / "old").exists()
+
+
+def small(folder: Path, coco: str, more: str = "") -> Path:
+    path = folder / "small.yaml"
+    path.write_text(
+        f"folders: {{coco: {coco.split('=')[1]}}}\n"
+        "sources:\n"
+        "  coco:\n"
+        "    format: coco\n"
+        "    annotations: ${folders.coco}/annotations/instances_val2017.json\n"
+        "    images: ${folders.coco}/val2017\n" + more
+    )
+    return path
+
+
+def test_all_of_a_source_without_a_mixture_and_linked_images(settings, tmp_path: Path) -> None:
+    recipe = small(tmp_path, settings[1], "embed: false\nduplicates: null\n")
+    manifest, _ = curate(recipe, tmp_path / "out")
+    samples = list(stream_samples(tmp_path / "out"))
+    assert [sample.id for sample in samples] == [f"coco/{number}" for number in range(1001, 1011)]
+    assert all(isinstance(sample.image, Path) and sample.fingerprint is None for sample in samples)
+    assert manifest.provenance["recipe"]["embed"] is False
+
+
+def test_what_was_curated_can_be_curated_again(made, tmp_path: Path) -> None:
+    """Ids, sources and fingerprints stay; a file of rewards tells what is worth training on."""
+    scores = tmp_path / "completions.jsonl"
+    samples = list(stream_samples(made[0]))
+    lines = [
+        f'{{"sample": "{sample.id}", "reward": {reward}, "step": 1}}\n'
+        for number, sample in enumerate(samples)
+        for reward in ((0, 3) if number < 20 else (3, 3))
+    ]
+    scores.write_text("".join(lines))
+    recipe = tmp_path / "again.yaml"
+    recipe.write_text(
+        f"sources:\n  paper: {{format: samples, folder: {made[0]}}}\n"
+        f"difficulty: {{scores: {scores}, full: 3}}\ncurriculum: pass_rate\n"
+        "mix:\n  - {source: coco, count: 5}\n"
+    )
+    manifest, waterfall = curate(recipe, tmp_path / "out")
+    again = list(stream_samples(tmp_path / "out"))
+    assert [(c.source, c.samples) for c in manifest.counts] == [("coco", 5)]
+    assert {sample.pass_rate for sample in again} == {0.5}
+    assert {sample.id for sample in again} <= {sample.id for sample in samples[:20]}
+    assert waterfall["paper"].dropped["difficulty", "rewards do not vary"] == 470
+
+
+def test_bad_records_are_counted_or_fatal(data: Path, settings, tmp_path: Path) -> None:
+    broken = tmp_path / "coco"
+    for name in ("annotations", "val2017"):
+        (broken / name).mkdir(parents=True)
+    for image in (data / "coco" / "val2017").iterdir():
+        (broken / "val2017" / image.name).symlink_to(image)
+    (broken / "val2017" / "000000001001.jpg").unlink()
+    text = (data / "coco" / "annotations" / "instances_val2017.json").read_text()
+    (broken / "annotations" / "instances_val2017.json").write_text(
+        text.replace('"category_id": ', '"category_id": 9', 1)
+    )
+    recipe = small(tmp_path, f"coco={broken}")
+    _, waterfall = curate(recipe, tmp_path / "out")
+    assert waterfall["coco"].faults["missing_image"] == 1
+    assert waterfall["coco"].faults.total() >= 1
+    assert "there is no image" in waterfall["coco"].told[0]
+    with pytest.raises(DataError, match=r"or skip what is bad with bad_records=skip"):
+        curate(recipe, tmp_path / "again", overrides=["bad_records=error"])
+
+
+def test_workers_must_be_some(settings, tmp_path: Path) -> None:
+    with pytest.raises(DataError, match="workers must be at least 1, got 0"):
+        curate("paper49k", tmp_path / "out", overrides=settings, workers=0)
+
+
+def test_the_public_progress_is_quiet_without_a_console(made, capsys: pytest.CaptureFixture[str]) -> None:
+    assert capsys.readouterr().out == ""
+    assert run.WATERFALL == WATERFALL
+    assert read_manifest(made[0]).written_by.startswith("vision-r1-data ")
