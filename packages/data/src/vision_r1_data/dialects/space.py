@@ -67,6 +67,18 @@ class Space:
             numbers.append(number_text.zfill(self.digits))
         return list(self.in_order(numbers))
 
+    def step(self, frame: Frame) -> tuple[float, float]:
+        """Width and height, in original pixels, of one unit of the last digit.
+
+        Example:
+            >>> frame = Frame(640, 480, 320, 120)
+            >>> Space().step(frame), Space(scale=1, decimals=2).step(frame)
+            ((2.0, 4.0), (6.4, 4.8))
+        """
+        seen, _ = self._seen(frame)
+        units = 10**self.decimals
+        return seen.width / seen.model_width / units, seen.height / seen.model_height / units
+
     def in_order(self, numbers: Sequence[_T]) -> tuple[_T, ...]:
         """From x, y, x, y, ... to the order of the text, or back."""
         if not self.yx:
