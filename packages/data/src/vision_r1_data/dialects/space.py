@@ -113,7 +113,7 @@ class Space:
         )
 
     def _seen(self, frame: Frame) -> tuple[tuple[int, int], tuple[int, int], tuple[int, int]]:
-        """The sides of the image, or of its square, in pixels and as they are written; where it lies there."""
+        """The sides of the image, or of its square, in pixels and in written numbers; where it lies there."""
         if self.scale is None:
             return (frame.width, frame.height), (frame.model_width, frame.model_height), (0, 0)
         if not self.square:
