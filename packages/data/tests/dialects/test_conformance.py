@@ -86,6 +86,12 @@ def test_round_trip_within_half_a_step_of_ten_thousand_boxes(name: str) -> None:
 
 
 @EVERY
+def test_the_size_of_a_step(name: str) -> None:
+    for frame in FRAMES:
+        assert get_dialect(name).space.step(frame) == pytest.approx(steps(name, frame))
+
+
+@EVERY
 def test_width_and_height_are_not_confused(name: str) -> None:
     text = written(name)
     turned = Frame(FRAME.height, FRAME.width, FRAME.model_height, FRAME.model_width)

@@ -24,6 +24,7 @@ from vision_r1_data.dialects import (
     rex_omni,
     shikra,
 )
+from vision_r1_data.dialects.space import Space
 from vision_r1_data.frame import Frame
 from vision_r1_data.prompts import Form, Message
 from vision_r1_data.sample import Answer, Objects, Sample
@@ -39,6 +40,10 @@ class Dialect(Protocol):
     @property
     def forms(self) -> tuple[Form, ...]:
         """What it can write beside a number, which all dialects write alike (`decode_number`)."""
+
+    @property
+    def space(self) -> Space:
+        """The numbers in which it writes places."""
 
     @property
     def needs_special_tokens(self) -> bool:

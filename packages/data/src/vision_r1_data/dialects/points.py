@@ -15,6 +15,8 @@ from vision_r1_data.prompts import Form, Message, Words, image_question
 from vision_r1_data.sample import Answer, Objects, Sample
 
 _ELEMENT = re.compile(r"<points?+\s++([^<>]*+)>([^<>]*+)(</points?+>)?+")
+_ENDS_BEGUN = {end[:k] for end in ("</point>", "</points>") for k in range(len(end) + 1)}
+_LONGEST = len("</points>") + 1
 _MARKS = {"<", ">", '"'}
 _WORDS = Words({"pointing": "Point to {}."})
 
@@ -96,7 +98,7 @@ class Points:
                 problems["bad_number"] = None
             if element[3]:
                 take(numbers, named(element[2].strip(), categories, True, problems))
-            elif "</points>".startswith(body[at:]) or "</point>".startswith(body[at:]):
+            elif body[at : at + _LONGEST] in _ENDS_BEGUN:  # the rest of the text, if it is that short
                 problems["truncated"] = None
                 label = element[2].strip() if at < len(body) else asked
                 take(numbers, label)

@@ -53,9 +53,8 @@ class Space:
 
     def write(self, places: Sequence[float], frame: Frame) -> list[str]:
         """x, y, x, y, ... in original pixels as they are written, rounded halves up."""
-        seen, shifts = self._seen(frame)
-        factors = (seen.model_width / seen.width, seen.model_height / seen.height)
-        edges = (seen.model_width, seen.model_height)
+        sides, edges, shifts = self._seen(frame)
+        factors = (edges[0] / sides[0], edges[1] / sides[1])
         steps = 10**self.decimals
         numbers = []
         for k, pixels in enumerate(places):
@@ -66,6 +65,18 @@ class Space:
             number_text = f"{step / steps:.{self.decimals}f}" if self.decimals else str(step)
             numbers.append(number_text.zfill(self.digits))
         return list(self.in_order(numbers))
+
+    def step(self, frame: Frame) -> tuple[float, float]:
+        """Width and height, in original pixels, of one unit of the last digit.
+
+        Example:
+            >>> frame = Frame(640, 480, 320, 120)
+            >>> Space().step(frame), Space(scale=1, decimals=2).step(frame)
+            ((2.0, 4.0), (6.4, 4.8))
+        """
+        (width, height), (right, bottom), _ = self._seen(frame)
+        units = 10**self.decimals
+        return width / right / units, height / bottom / units
 
     def in_order(self, numbers: Sequence[_T]) -> tuple[_T, ...]:
         """From x, y, x, y, ... to the order of the text, or back."""
@@ -84,13 +95,13 @@ class Space:
             return (left, top, right, bottom)
         if self.last is not None:
             return (0.0, 0.0, float(self.last), float(self.last))
-        seen, _ = self._seen(frame)
-        return (0.0, 0.0, float(seen.model_width), float(seen.model_height))
+        _, (right, bottom), _ = self._seen(frame)
+        return (0.0, 0.0, float(right), float(bottom))
 
     def boxes(self, boxes: Sequence[Box], frame: Frame) -> tuple[Box, ...]:
         """Two written corners each, in original pixels."""
-        seen, (dx, dy) = self._seen(frame)
-        x, y = seen.width / seen.model_width, seen.height / seen.model_height
+        (width, height), (right, bottom), (dx, dy) = self._seen(frame)
+        x, y = width / right, height / bottom
         if not (dx or dy or self.centre):  # faster
             return tuple([(x1 * x, y1 * y, x2 * x, y2 * y) for x1, y1, x2, y2 in boxes])
         half = 0.5 if self.centre else 0.0
@@ -101,15 +112,15 @@ class Space:
             ]
         )
 
-    def _seen(self, frame: Frame) -> tuple[Frame, tuple[int, int]]:
-        """From the pixels of the image, or of its square, to the written numbers; and where it lies there."""
+    def _seen(self, frame: Frame) -> tuple[tuple[int, int], tuple[int, int], tuple[int, int]]:
+        """The sides of the image, or of its square, in pixels and in written numbers; where it lies there."""
         if self.scale is None:
-            return frame, (0, 0)
+            return (frame.width, frame.height), (frame.model_width, frame.model_height), (0, 0)
         if not self.square:
-            return Frame(frame.width, frame.height, self.scale, self.scale), (0, 0)
+            return (frame.width, frame.height), (self.scale, self.scale), (0, 0)
         side = max(frame.width, frame.height)
         shifts = ((side - frame.width) // 2, (side - frame.height) // 2)
-        return Frame(side, side, self.scale, self.scale), shifts
+        return (side, side), (self.scale, self.scale), shifts
 
 
 def outline(box: Box, form: Form) -> tuple[float, ...]:
