@@ -192,9 +192,9 @@ def _parser() -> argparse.ArgumentParser:
 
     train = commands.add_parser(
         "train",
-        help="train on a COCO-format detection set of your own",
-        description="Train on any COCO-format detection set: vision-r1 train --config FILE "
-        "data.annotations=instances.json data.images=DIR",
+        help="train on samples that curate wrote, or on a COCO-format detection set",
+        description="Train on curated samples: vision-r1 train --config FILE data.samples=DIR; or on any "
+        "COCO-format detection set: data.annotations=instances.json data.images=DIR",
     )
     train.add_argument("--config", type=Path, help="a YAML recipe; see recipes/ in the package")
     train.add_argument("overrides", nargs="*", metavar="key=value", help="settings that win over the recipe")

@@ -50,6 +50,7 @@ class DataConfig:
     Args:
         annotations: the COCO-format JSON file to train on.
         images: the folder of its images.
+        samples: a folder of samples to train on in their place, which `vision-r1 curate` wrote.
         dialect: how the model writes boxes, a name of `vision_r1_data.list_dialects()`.
         bad_records: "error" or "skip": what to do with boxes outside their image, and all else that is bad.
         test: the set whose numbers stand before and after. Left out, `held_out` of the training images are
@@ -61,6 +62,7 @@ class DataConfig:
 
     annotations: str = ""
     images: str = ""
+    samples: str = ""
     dialect: str = "qwen2_5_vl"
     bad_records: Literal["error", "skip"] = "error"
     test: CocoConfig = field(default_factory=CocoConfig)
@@ -69,6 +71,11 @@ class DataConfig:
     validation_images: int = 100
 
     def __post_init__(self) -> None:
+        if self.samples and (self.annotations or self.images):
+            raise ConfigError(
+                "give either data.samples or data.annotations and data.images, got "
+                f"{self.samples!r} and {self.annotations or self.images!r}"
+            )
         if not 0 < self.held_out < 1:
             raise ConfigError(f"data.held_out must lie between 0 and 1, got {self.held_out}")
         if self.validation_images < 1:

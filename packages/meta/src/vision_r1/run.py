@@ -9,6 +9,7 @@ import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import overload
 
 import torch
 from rich.console import Console
@@ -19,7 +20,7 @@ from vision_r1.config import CocoConfig, DataConfig, ModelConfig, RunConfig
 from vision_r1.folder import CONFIG, claim_folder
 from vision_r1.measure import Measured, measure, write_text
 from vision_r1.report import write_run_report
-from vision_r1_data import DataError, Faults, Frame, Sample, read_coco
+from vision_r1_data import DataError, Faults, Frame, Sample, load_samples, read_coco
 from vision_r1_eval import Protocol, comparison_table
 from vision_r1_grpo import ConfigError, GRPOTrainer, Policy, Target, VisionReward, save_config
 from vision_r1_grpo.checkpoint import export_model, has_checkpoint
@@ -29,6 +30,26 @@ from vision_r1_grpo.rewards.audit import load_score
 _MOST_HELD_OUT = 200
 # A run is asked and measured as detection; the presets of other tasks train through the Python interface.
 _DETECTION = ("strict", "paper", "released", "grounding")
+
+
+@dataclass(frozen=True)
+class Subset(Sequence[Sample]):
+    """Some of the samples, without holding them."""
+
+    samples: Sequence[Sample]
+    numbers: Sequence[int]
+
+    def __len__(self) -> int:
+        return len(self.numbers)
+
+    @overload
+    def __getitem__(self, index: int) -> Sample: ...
+    @overload
+    def __getitem__(self, index: slice) -> Subset: ...
+    def __getitem__(self, index: int | slice) -> Sample | Subset:
+        if isinstance(index, slice):
+            return Subset(self.samples, self.numbers[index])
+        return self.samples[self.numbers[index]]
 
 
 @dataclass(frozen=True)
@@ -170,7 +191,8 @@ def _inputs(config: RunConfig) -> list[str]:
     """What a run reads from disk."""
     data = config.data
     sources = (data, data.validation, data.test)
-    return [config.model.path, *(s.annotations for s in sources), *(s.images for s in sources)]
+    paths = [config.model.path, data.samples]
+    return [*paths, *(s.annotations for s in sources), *(s.images for s in sources)]
 
 
 def _numbers(measured: Measured) -> dict[str, float | None]:
@@ -188,20 +210,23 @@ def read_splits(data: DataConfig, seed: int) -> Splits:
             warnings.warn(f"{source.annotations}: {faults}", UserWarning, stacklevel=2)
         return samples
 
-    if not data.annotations or not data.images:
+    if not data.samples and not (data.annotations and data.images):
         raise DataError(
-            "there is nothing to train on; give data.annotations=instances.json and data.images=DIR"
+            "there is nothing to train on; give data.annotations=instances.json and data.images=DIR, or "
+            "data.samples=DIR that vision-r1 curate wrote"
         )
-    train = read(data)
+    train: Sequence[Sample] = load_samples(data.samples) if data.samples else read(data)
     if data.test.annotations:
         test = read(data.test)
     else:
-        random.Random(seed).shuffle(train)
-        size = min(max(1, round(data.held_out * len(train))), _MOST_HELD_OUT)
-        test, train = train[:size], train[size:]
+        order = list(range(len(train)))
+        random.Random(seed).shuffle(order)
+        size = min(max(1, round(data.held_out * len(order))), _MOST_HELD_OUT)
+        test, train = [train[number] for number in order[:size]], Subset(train, order[size:])
         if not train:
             raise DataError(
-                f"{data.annotations}: has one image, and training needs one more to measure with; add images"
+                f"{data.samples or data.annotations}: has one image, and training needs one more to measure "
+                "with; add images"
             )
     validation = read(data.validation) if data.validation.annotations else test
     return Splits(train, validation[: data.validation_images], test)

@@ -135,8 +135,7 @@ def load_recipe(path: Path | str, overrides: Sequence[str] = ()) -> Recipe:
     except YAMLError as error:
         raise DataError(f"{path}: is not YAML ({' '.join(str(error).split())}); correct it") from error
     except (OSError, OmegaConfBaseException, ValueError) as error:
-        said = str(error).split("\n")[0]
-        raise DataError(f"{path}: {said}{_how(said)}") from error
+        raise DataError(f"{path}: {_open_or(error)}") from error
     if not isinstance(plain, dict):
         raise DataError(f"{path}: must hold keys and values, such as sources and mix")
     for key in ("sources", "held_out"):
@@ -189,10 +188,13 @@ def _names() -> list[str]:
     return [name for struct in structs for name in struct.__struct_fields__]
 
 
-def _how(said: str) -> str:
-    """How to give what a recipe leaves open."""
-    missing = re.match("Missing mandatory value: (\\S+)", said)
-    return f"; give it as {missing[1]}=..." if missing else ""
+def _open_or(error: Exception) -> str:
+    """What a recipe leaves open and how to give it, or what else is wrong."""
+    first, *rest = str(error).split("\n")
+    missing = (
+        re.search("full_key: (\\S+)", "\n".join(rest)) if first.startswith("Missing mandatory") else None
+    )
+    return f"{missing[1]} is left open; give it as {missing[1]}=..." if missing else first
 
 
 def _checked(recipe: Recipe, path: Path) -> Recipe:

@@ -110,7 +110,7 @@ def waterfall_svg(waterfall: Waterfall) -> str:
 def _beside(course: Course) -> Iterator[tuple[str, int]]:
     """What was left out that is no sample."""
     for kind, count in course.faults.items():
-        yield f"records that cannot be used: {kind}", count
+        yield f"bad records: {kind}", count
     for (step, reason), count in course.objects.items():
         yield f"objects, {step}: {reason}", count
 
