@@ -89,6 +89,21 @@ def test_a_mask_that_is_none(folder: Path, content, segmentation: Any) -> None:
     assert sample.objects.labels == ("dog",)
 
 
+def test_a_name_that_two_categories_have_is_asked_for_once(folder: Path, content) -> None:
+    content["categories"].append({"id": 9, "name": "cat"})
+    assert read(folder, content)[0].categories == ("cat", "dog")
+
+
+@pytest.mark.parametrize("width", [0, -1, 10**400])
+def test_an_image_of_no_possible_size_is_named_or_skipped(folder: Path, content, width: int) -> None:
+    content["images"][1]["width"] = width
+    with pytest.raises(DataError, match=r"images\[1\] is .*x60 pixels; correct it"):
+        read(folder, content)
+    faults = Faults(skip=True)
+    assert [sample.id for sample in read(folder, content, faults=faults)] == ["7"]
+    assert faults.counts == {"bad_record": 1}
+
+
 def test_images_without_objects_are_negatives(folder: Path, content) -> None:
     _, sample = read(folder, content)
     assert sample.objects == Objects()

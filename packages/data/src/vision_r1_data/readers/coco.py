@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, Generic, Protocol, TypeVar
 
@@ -14,9 +14,10 @@ from vision_r1_data.masks import is_mask
 from vision_r1_data.readers._parts import (
     Id,
     checked_box,
+    find_image,
     image_folder,
     image_id,
-    is_there,
+    is_size,
     map_json,
     records,
     xywh_to_xyxy,
@@ -43,7 +44,7 @@ class _File(msgspec.Struct):
     categories: list[msgspec.Raw]
 
 
-class _Image(msgspec.Struct):
+class CocoImage(msgspec.Struct):
     """An image as COCO writes it."""
 
     id: Id
@@ -98,21 +99,30 @@ def read_coco(
     Raises:
         DataError: the file is missing, not JSON or not COCO, or something in it is bad and not to be skipped.
     """
-    file = CocoFile(Path(annotations), _Image, faults or Faults())
-    return _samples(file, image_folder(images), task, masks, source or file.path.name)
+    file = CocoFile(Path(annotations), CocoImage, faults or Faults())
+    return coco_samples(file, image_folder(images), task, source or file.path.name, masks=masks)
 
 
-def _samples(file: CocoFile[_Image], folder: Path, task: str, masks: bool, source: str) -> Iterator[Sample]:
-    categories = tuple(file.names.values())
+def coco_samples(
+    file: CocoFile[CocoImage],
+    folder: Path,
+    task: str,
+    source: str,
+    *,
+    masks: bool = False,
+    moved: bool = False,
+) -> Iterator[Sample]:
+    """One sample per image; `masks` as `read_coco` has it, `moved` as `find_image`."""
     for place, record in file.images:
-        if is_there(folder / record.file_name, place, file.faults):
+        image = find_image(folder, record.file_name, place, file.faults, moved=moved)
+        if image is not None:
             yield Sample(
                 id=str(record.id),
-                image=folder / record.file_name,
+                image=image,
                 width=record.width,
                 height=record.height,
                 task=task,
-                categories=categories,
+                categories=file.categories,
                 objects=file.objects(record, masks=masks),
                 source=source,
                 image_id=image_id(record.file_name, source),
@@ -126,21 +136,33 @@ class CocoFile(Generic[S]):
         path: the JSON file.
         image: the type of an image's record.
         faults: told what cannot be used.
+        clip: whether boxes may stick out of their image; they are clipped to it.
+        rename: the name of a category in the file -> what it is called.
 
     Raises:
         DataError: the file is missing, not JSON, not COCO, or has no images or categories.
     """
 
-    def __init__(self, path: Path, image: type[S], faults: Faults) -> None:
-        self.path, self.faults = path, faults
+    def __init__(
+        self,
+        path: Path,
+        image: type[S],
+        faults: Faults,
+        *,
+        clip: bool = False,
+        rename: Callable[[str], str] = str,
+    ) -> None:
+        self.path, self.faults, self._clip = path, faults, clip
         file = map_json(path, _File, "a COCO annotation file")
         for key in ("images", "categories"):
             if not getattr(file, key):
                 raise DataError(f"{path}: has no {key}; a COCO annotation file lists them under {key!r}")
         self.names: dict[Id, str] = {
-            c.id: c.name for _, c in self._own("categories", file.categories, _Named)
+            c.id: rename(c.name) for _, c in self._own("categories", file.categories, _Named)
         }
         """Category id -> name."""
+        self.categories = tuple(dict.fromkeys(self.names.values()))
+        """Every name once, in the order of the file."""
         self.images: list[tuple[str, S]] = [
             (place, record)
             for place, record in self._own("images", file.images, image)
@@ -174,7 +196,7 @@ class CocoFile(Generic[S]):
         """Box, label, crowd flag and segmentation; None is a fault."""
         size, place = (image.width, image.height), f"{self.path}: annotation {record.id}"
         seen_in = f"image {image.id} ({image.width}x{image.height})"
-        box = checked_box(xywh_to_xyxy(record.bbox), *size)
+        box = checked_box(xywh_to_xyxy(record.bbox), *size, clip=self._clip)
         segmentation = (record.segmentation or None) if masks else None
         if record.category_id not in self.names:
             self.faults.add(
@@ -210,7 +232,7 @@ class CocoFile(Generic[S]):
                 self.faults.add("same_id", f"{place} repeats the id {record.id!r}; give every entry its own")
 
     def _has_size(self, place: str, record: S) -> bool:
-        if record.width > 0 and record.height > 0:
+        if is_size(record.width, record.height):
             return True
         self.faults.add("bad_record", f"{place} is {record.width}x{record.height} pixels; correct it")
         return False
