@@ -30,6 +30,7 @@ if TYPE_CHECKING:
 MANIFEST, CARD, SHARDS = "manifest.json", "README.md", "data"
 _SHARD_BYTES = 256 << 20
 _NOTES = b"notes"
+_BUFFER = 1 << 20  # bytes; without it, and with pre_buffer, pyarrow reads whole row groups ahead
 _GROUP_ROWS, _GROUP_BYTES = 1024, 32 << 20
 
 
@@ -254,8 +255,8 @@ def read_shard(path: Path) -> Iterator[Sample]:
         DataError: it is missing or damaged.
     """
     try:
-        with pq.ParquetFile(path) as file:
-            for batch in file.iter_batches(batch_size=256):
+        with pq.ParquetFile(path, buffer_size=_BUFFER, pre_buffer=False) as file:
+            for batch in file.iter_batches(batch_size=128):
                 yield from map(from_row, batch.to_pylist())
     except (OSError, pa.ArrowException) as error:
         raise DataError(f"{path}: cannot be read ({error}); copy or write the folder anew") from error

@@ -16,6 +16,8 @@ from vision_r1_data.faults import Faults
 from vision_r1_data.frame import Box
 
 Id = int | str
+PARQUET_BUFFER = 1 << 20
+"""Bytes; without it, and with pre_buffer, pyarrow reads whole row groups ahead."""
 Pixels = Annotated[int, msgspec.Meta(ge=1, le=10**9)]
 """The width or the height of an image."""
 

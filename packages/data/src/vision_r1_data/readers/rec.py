@@ -15,6 +15,7 @@ from vision_r1_data.errors import DataError
 from vision_r1_data.faults import Faults
 from vision_r1_data.readers._forms import COLUMNS, RECORDS, Form, Referred
 from vision_r1_data.readers._parts import (
+    PARQUET_BUFFER,
     Id,
     checked_box,
     image_folder,
@@ -266,7 +267,7 @@ def _parquet(path: Path, faults: Faults) -> Iterator[tuple[str, Referred]]:
 
     with _damage(path):
         try:
-            file = pq.ParquetFile(path)
+            file = pq.ParquetFile(path, buffer_size=PARQUET_BUFFER, pre_buffer=False)
         except FileNotFoundError:
             raise DataError(f"{path}: there is no such file; give the path of {_WHAT}") from None
     names = file.schema_arrow.names

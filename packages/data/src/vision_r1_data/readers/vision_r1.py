@@ -24,6 +24,7 @@ from vision_r1_data.errors import DataError
 from vision_r1_data.faults import Faults
 from vision_r1_data.frame import Box
 from vision_r1_data.readers._parts import (
+    PARQUET_BUFFER,
     Pixels,
     checked_box,
     find_image,
@@ -42,7 +43,6 @@ if TYPE_CHECKING:
 _WHAT = "a file of the Vision-R1-Data columns as .jsonl, .json or .parquet"
 _FORM = "[label, [x1, y1, x2, y2]] or [label, [[x1, y1, x2, y2], ...]]"
 _BATCH = 32  # rows that are decoded together; with the bytes of their images they take tens of megabytes
-_BUFFER = 1 << 20  # bytes; without it, and with pre_buffer, whole row groups are read ahead
 
 
 class _Row(msgspec.Struct):
@@ -207,7 +207,7 @@ def _parquet(path: Path, faults: Faults) -> _Rows:
     from pyarrow.parquet import ParquetFile  # a heavy import
 
     with _readable(path):
-        file = ParquetFile(path, buffer_size=_BUFFER, pre_buffer=False)
+        file = ParquetFile(path, buffer_size=PARQUET_BUFFER, pre_buffer=False)
         columns = [name for name in _Row.__struct_fields__ if name in file.schema_arrow.names]
     for name in _Row.__struct_fields__:
         if name not in (*columns, "target_id_maps"):
