@@ -171,6 +171,22 @@ def test_a_bad_box_is_named_or_skipped(folder: Path, content, bbox) -> None:
     assert sample.objects.labels == ("dog",)
 
 
+def test_a_category_that_lost_an_object_is_not_exhaustive(folder: Path, content) -> None:
+    content["annotations"][0]["bbox"] = [30, 10, 99, 99]
+    sample, other = read(folder, content, faults=Faults(skip=True))
+    assert (sample.not_exhaustive, other.not_exhaustive) == (("cat",), ())
+
+
+def test_boxes_that_stick_out_are_clipped_on_demand(folder: Path, content) -> None:
+    content["annotations"][0]["bbox"] = [30, 10, 99, 99]
+    sample, _ = read(folder, content, clip=True)
+    assert sample.objects.boxes[0] == (30.0, 10.0, 40.0, 20.0)
+    assert sample.not_exhaustive == ()
+    content["annotations"][0]["bbox"] = [50, 10, 99, 99]
+    with pytest.raises(DataError, match="annotation 1 has bbox"):
+        read(folder, content, clip=True)
+
+
 def test_skipping_counts_all_bad_boxes(folder: Path, content) -> None:
     for annotation in content["annotations"]:
         annotation["bbox"] = [0, 0, 99, 99]

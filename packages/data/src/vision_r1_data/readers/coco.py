@@ -76,19 +76,24 @@ def read_coco(
     *,
     task: str = "detection",
     masks: bool = False,
+    clip: bool = False,
     source: str = "",
     faults: Faults | None = None,
 ) -> Iterator[Sample]:
     """Read a COCO-format detection set.
 
-    Every sample asks for every category of the file, so images without objects are negatives. The file is
-    mapped, not loaded: memory grows by about 120 bytes an annotation and 500 an image, whatever the masks.
+    Every sample asks for every category of the file, so images without objects are negatives. A category of
+    which an object is left out as bad is `not_exhaustive` in its image.
+
+    The file is mapped, not loaded: memory grows by about 120 bytes an annotation and 500 an image, whatever
+    the masks.
 
     Args:
         annotations: the JSON file.
         images: the folder that holds the images under their `file_name`.
         task: what the samples ask, a name of `vision_r1_data.prompts.TASKS`.
         masks: whether to keep the segmentations, which take many times the memory of boxes.
+        clip: whether to clip boxes that stick out of their image; only one without area in it is bad then.
         source: what the samples name as their source; by default the name of the file.
         faults: told what cannot be used, such as a box that lies outside its image or has no area; by
             default that is an error.
@@ -99,7 +104,7 @@ def read_coco(
     Raises:
         DataError: the file is missing, not JSON or not COCO, or something in it is bad and not to be skipped.
     """
-    file = CocoFile(Path(annotations), CocoImage, faults or Faults())
+    file = CocoFile(Path(annotations), CocoImage, faults or Faults(), clip=clip)
     return coco_samples(file, image_folder(images), task, source or file.path.name, masks=masks)
 
 
@@ -116,6 +121,7 @@ def coco_samples(
     for place, record in file.images:
         image = find_image(folder, record.file_name, place, file.faults, moved=moved)
         if image is not None:
+            objects, lost = file.objects(record, masks=masks)
             yield Sample(
                 id=str(record.id),
                 image=image,
@@ -123,9 +129,10 @@ def coco_samples(
                 height=record.height,
                 task=task,
                 categories=file.categories,
-                objects=file.objects(record, masks=masks),
+                objects=objects,
                 source=source,
                 image_id=image_id(record.file_name, source),
+                not_exhaustive=lost,
             )
 
 
@@ -180,17 +187,17 @@ class CocoFile(Generic[S]):
                     "add or remove it",
                 )
 
-    def objects(self, image: S, *, masks: bool = False) -> Objects:
-        """The annotated objects of one image."""
-        where = f"{self.path}: annotations"
-        found = [
-            self._object(annotation, image, masks)
-            for start, item in self._annotations[image.id]
-            for _, annotation in records([item], _Annotation, where, self.faults, start)
-        ]
-        columns = zip(*filter(None, found), strict=True)
-        boxes, labels, crowd, segmentations = columns if any(found) else ((), (), (), ())
-        return Objects(boxes, labels, crowd, segmentations if masks else ())
+    def objects(self, image: S, *, masks: bool = False) -> tuple[Objects, tuple[str, ...]]:
+        """The annotated objects of one image, and the categories of those that are left out as bad."""
+        where, found, lost = f"{self.path}: annotations", [], dict[str, None]()
+        for start, item in self._annotations[image.id]:
+            for _, annotation in records([item], _Annotation, where, self.faults, start):
+                if (one := self._object(annotation, image, masks)) is not None:
+                    found.append(one)
+                elif annotation.category_id in self.names:
+                    lost[self.names[annotation.category_id]] = None
+        boxes, labels, crowd, segmentations = zip(*found, strict=True) if found else ((), (), (), ())
+        return Objects(boxes, labels, crowd, segmentations if masks else ()), tuple(lost)
 
     def _object(self, record: _Annotation, image: S, masks: bool) -> tuple[Any, ...] | None:
         """Box, label, crowd flag and segmentation; None is a fault."""

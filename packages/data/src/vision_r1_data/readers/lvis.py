@@ -91,7 +91,7 @@ def _samples(file: CocoFile[_Image], folder: Path, task: str, masks: bool, sourc
         image = find_image(folder, record.name, place, file.faults, moved=True)
         if image is None:
             continue
-        objects = file.objects(record, masks=masks)
+        objects, lost = file.objects(record, masks=masks)
         present = set(objects.labels)
         absent = _names(file, record.neg_category_ids, f"{place}: neg_category_ids")
         partly = _names(file, record.not_exhaustive_category_ids, f"{place}: not_exhaustive_category_ids")
@@ -105,7 +105,7 @@ def _samples(file: CocoFile[_Image], folder: Path, task: str, masks: bool, sourc
             objects=objects,
             source=source,
             image_id=image_id(record.name, source),
-            not_exhaustive=tuple(sorted(present & partly, key=order.__getitem__)),
+            not_exhaustive=tuple(sorted(present & partly.union(lost), key=order.__getitem__)),
         )
 
 
