@@ -215,7 +215,7 @@ def _entries(file: CocoFile[_Captioned], folder: Path, source: str) -> Iterator[
     for place, entry in file.images:
         expression = _expression(entry.caption, place, file.faults)
         image = _image(entry.file_name, folder, place, file.faults)
-        objects = file.objects(entry)
+        objects, _ = file.objects(entry)
         if not objects.boxes:
             file.faults.add("no_box", f"{place} has no box that can be used; annotate or remove it")
         elif expression and image:
