@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 
 _HUGE = 1e9  # pixels; no image is larger
 
@@ -33,6 +34,24 @@ def is_mask(segmentation: Any, width: int, height: int) -> bool:
             whole = isinstance(counts, str | bytes)
         return whole and list(segmentation.get("size", ())) == [height, width]
     return isinstance(segmentation, list | tuple) and bool(segmentation) and all(map(_is_ring, segmentation))
+
+
+def run_lengths(mask: npt.NDArray[np.bool_]) -> dict[str, list[int]]:
+    """A mask as COCO's uncompressed run-length encoding: column by column, from a run of what is outside.
+
+    Args:
+        mask: height x width, true inside.
+
+    Example:
+        >>> run_lengths(np.array([[False, True, True], [False, False, True]]))
+        {'size': [2, 3], 'counts': [2, 1, 1, 2]}
+        >>> run_lengths(np.array([[True, False]]))
+        {'size': [1, 2], 'counts': [0, 1, 1]}
+    """
+    flat = mask.ravel(order="F")
+    changes = np.flatnonzero(flat[1:] != flat[:-1]) + 1
+    counts = np.diff(changes, prepend=0, append=flat.size).tolist()
+    return {"size": list(mask.shape), "counts": [0, *counts] if flat[0] else counts}
 
 
 def _is_ring(ring: Any) -> bool:
