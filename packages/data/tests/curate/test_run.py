@@ -9,6 +9,7 @@ from collections import Counter
 from pathlib import Path
 
 import pytest
+from PIL import Image, ImageDraw
 
 sys.path.insert(0, str(Path(__file__).parent))
 import standins
@@ -235,6 +236,34 @@ def test_what_was_curated_can_be_curated_again(made, tmp_path: Path) -> None:
     assert {sample.pass_rate for sample in again} == {0.5}
     assert {sample.id for sample in again} <= {sample.id for sample in samples[:20]}
     assert waterfall["paper"].dropped["difficulty", "rewards do not vary"] == 470
+
+
+def test_made_up_scenes_are_a_source(data: Path, tmp_path: Path) -> None:
+    """Cut-outs on backgrounds, and drawn shapes, mixed by task."""
+    (tmp_path / "cutouts").mkdir()
+    for name, colour in (("red disc", (200, 30, 30, 255)), ("blue disc", (30, 30, 200, 255))):
+        disc = Image.new("RGBA", (80, 80))
+        ImageDraw.Draw(disc).ellipse((5, 5, 75, 75), fill=colour)
+        disc.save(tmp_path / "cutouts" / f"{name}.png")
+    recipe = tmp_path / "recipe.yaml"
+    recipe.write_text(
+        "sources:\n"
+        f"  composed: {{format: composed, cutouts: {tmp_path / 'cutouts'}, backgrounds: "
+        f"{data / 'coco' / 'val2017'}, images: {tmp_path / 'composed'}, count: 6}}\n"
+        f"  drawn: {{format: drawn, images: {tmp_path / 'drawn'}, count: 20}}\n"
+        "duplicates: null\n"
+        "mix:\n"
+        "  - {source: composed, task: detection, count: 3}\n"
+        "  - {source: composed, task: counting, count: 3}\n"
+        "  - {source: drawn, task: rec, count: 9}\n"
+    )
+    manifest, _ = curate(recipe, tmp_path / "out")
+    assert {(c.source, c.task): c.samples for c in manifest.counts} == {
+        ("composed", "detection"): 3,
+        ("composed", "counting"): 3,
+        ("drawn", "rec"): 9,
+    }
+    assert all(sample.load_image() for sample in stream_samples(tmp_path / "out"))
 
 
 def test_bad_records_are_counted_or_fatal(data: Path, settings, tmp_path: Path) -> None:

@@ -12,7 +12,7 @@ from PIL import Image, ImageOps
 from vision_r1_data.errors import DataError
 from vision_r1_data.faults import Faults
 from vision_r1_data.readers._parts import image_folder, map_json
-from vision_r1_data.sample import _UNREADABLE
+from vision_r1_data.sample import UNREADABLE
 
 OPAQUE = 128
 """Alpha from here on, of 255, is the object; less is its soft edge or its shadow."""
@@ -134,7 +134,7 @@ def load_upright(path: Path, mode: str, *, least: int = 0, needs_alpha: bool = F
             if least:
                 file.draft(mode, (least, least))
             image = ImageOps.exif_transpose(file).convert(mode)
-    except _UNREADABLE as error:
+    except UNREADABLE as error:
         raise DataError(f"{path}: cannot be read as an image ({error}); replace or remove it") from error
     if needs_alpha and not has_alpha:
         raise DataError(f"{path}: has no alpha; cut out what it shows or remove it")

@@ -17,6 +17,7 @@ from omegaconf.errors import OmegaConfBaseException
 from yaml import YAMLError
 
 from vision_r1_data import readers
+from vision_r1_data.compose import drawn_samples, read_backgrounds, read_cutouts, write_composed
 from vision_r1_data.curate.difficulty import Difficulty
 from vision_r1_data.curate.mixture import Take
 from vision_r1_data.curate.steps import Steps
@@ -37,8 +38,32 @@ def _read_samples(folder: Path | str, *, source: str, faults: Faults) -> Iterato
     return stream_samples(folder)
 
 
+def _compose(
+    cutouts: Path | str,
+    backgrounds: Path | str,
+    images: Path | str,
+    count: int,
+    seed: int = 0,
+    *,
+    source: str,
+    faults: Faults,
+) -> Iterator[Sample]:
+    """Scenes of cut-outs on backgrounds, which are written to the folder `images`."""
+    named, found = read_cutouts(cutouts, faults=faults), read_backgrounds(backgrounds, faults=faults)
+    return write_composed(images, count, seed=seed, cutouts=named, backgrounds=found, source=source)
+
+
+def _draw(
+    images: Path | str, count: int, seed: int = 0, max_objects: int = 3, *, source: str, faults: Faults
+) -> Iterator[Sample]:
+    """Scenes of coloured shapes, which are written to the folder `images`."""
+    return drawn_samples(images, count, seed=seed, max_objects=max_objects, source=source)
+
+
 READERS: dict[str, Reader] = {
     **{name.removeprefix("read_"): getattr(readers, name) for name in readers.__all__},
+    "composed": _compose,
+    "drawn": _draw,
     "samples": _read_samples,
 }
 """Format of a source -> the function that reads it, whose arguments are the source's options."""
