@@ -102,6 +102,7 @@ def test_bad_boxes_can_be_skipped(command, data, tmp_path):
         pytest.param(["training.reward.preset=counting"], "training.reward.preset", id="other task"),
         pytest.param(["training.reward.added.short=none.py:f"], "none.py: there is no such file", id="part"),
         pytest.param(["data.dialect=morse"], "unknown dialect 'morse'; known are", id="unknown dialect"),
+        pytest.param(["data.dialect=shikra"], "shikra writes numbers of the image padded", id="wrong space"),
         pytest.param(
             ["training.reward.weights.recall=2"], "has no part 'recall'; its parts are", id="unknown part"
         ),

@@ -20,7 +20,7 @@ from vision_r1.config import CocoConfig, DataConfig, ModelConfig, RunConfig
 from vision_r1.folder import CONFIG, claim_folder
 from vision_r1.measure import Measured, measure, write_text
 from vision_r1.report import write_run_report
-from vision_r1_data import DataError, Faults, Frame, Sample, load_samples, read_coco
+from vision_r1_data import DataError, Faults, Frame, Sample, load_samples, preflight, read_coco
 from vision_r1_eval import Protocol, comparison_table
 from vision_r1_grpo import ConfigError, GRPOTrainer, Policy, Target, VisionReward, save_config
 from vision_r1_grpo.checkpoint import export_model, has_checkpoint
@@ -82,6 +82,7 @@ def run(config: RunConfig, out: Path, *, force: bool = False, resume: bool = Fal
     main = torch.distributed.get_rank() == 0
     console = Console(quiet=not main)
     policy = _load_policy(config.model)
+    preflight(policy.processor, reward.dialect)
     if main and not resume:
         claim_folder(out, force=force, inputs=_inputs(config))
     if main:
