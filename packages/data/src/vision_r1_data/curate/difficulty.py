@@ -7,10 +7,12 @@ from collections import defaultdict
 from dataclasses import dataclass, replace
 from functools import cache
 from pathlib import Path
+from typing import Annotated
 
 import msgspec
 
 from vision_r1_data.curate.step import Context, Dropped, Options
+from vision_r1_data.errors import DataError
 from vision_r1_data.faults import Faults
 from vision_r1_data.readers._parts import lines
 from vision_r1_data.sample import Sample
@@ -36,7 +38,7 @@ class Difficulty(Options, frozen=True):
     """
 
     scores: Path
-    full: float
+    full: Annotated[float, msgspec.Meta(gt=0)]
     least: float = 0.0
     most: float = 1.0
     unscored: bool = False
@@ -66,8 +68,11 @@ class _Scores:
 def _scores(path: Path) -> dict[str, _Scores]:
     """Sample id -> what its answers earned."""
     found: dict[str, _Scores] = defaultdict(_Scores)
-    for _, line in lines(path, _Line, "a JSONL file with a sample and a reward on each line", Faults()):
+    faults = Faults(skip=True)
+    for _, line in lines(path, _Line, "a JSONL file with a sample and a reward on each line", faults):
         one = found[line.sample]
         one.count, one.sum = one.count + 1, one.sum + line.reward
         one.low, one.high = min(one.low, line.reward), max(one.high, line.reward)
+    if faults.told:
+        raise DataError(faults.told[0])
     return dict(found)

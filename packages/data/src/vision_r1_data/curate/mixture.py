@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 from collections import Counter
 from collections.abc import Sequence
+from typing import Annotated
 
 import msgspec
 import numpy as np
@@ -25,7 +26,7 @@ class Take(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """
 
     source: str
-    count: int | None = None
+    count: Annotated[int, msgspec.Meta(ge=0)] | None = None
     task: str | None = None
     stratum: str | None = None
 
@@ -50,7 +51,8 @@ class Mixture:
 
     So every subset of the size is equally likely, and neither the order of the samples nor what else there is
     changes which are taken. `offer` is told all samples, then `takes` says of each whether it is in. Memory
-    is that of the keys that are taken, 20 bytes each, however many are offered.
+    is that of the keys that are taken, 20 bytes each, however many are offered. Counts are exact where no id
+    is offered twice, which `Duplicates` sees to.
 
     Args:
         takes: a sample belongs to the first kind that it fits.
