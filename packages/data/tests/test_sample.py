@@ -1,10 +1,13 @@
+import io
 import random
+import struct
 from pathlib import Path
 
 import pytest
-from PIL import Image
+from PIL import Image, ImageOps
 
 from vision_r1_data import Answer, DataError, Objects, Sample
+from vision_r1_data.sample import upright_size
 
 ROTATED = 6  # EXIF orientation: the stored picture is to be turned by 90 degrees
 
@@ -44,7 +47,7 @@ def test_images_are_rgb(tmp_path: Path, mode: str) -> None:
     assert (image.mode, image.size) == ("RGB", (7, 5))
 
 
-@pytest.mark.parametrize("suffix", ["jpg", "png"])
+@pytest.mark.parametrize("suffix", ["jpg", "png", "webp", "tiff", "avif"])
 def test_images_are_turned_upright(tmp_path: Path, suffix: str) -> None:
     path = tmp_path / f"image.{suffix}"
     stored = Image.new("RGB", (64, 32), "black")
@@ -56,6 +59,19 @@ def test_images_are_turned_upright(tmp_path: Path, suffix: str) -> None:
     assert image.size == (32, 64)
     assert image.getpixel((16, 8)) > (200, 200, 200)  # the left of the stored picture is now the top
     assert image.getpixel((16, 56)) < (50, 50, 50)
+    assert ImageOps.exif_transpose(image).size == (32, 64)  # nobody turns it again
+    with Image.open(path) as file:
+        assert upright_size(file) == (32, 64)
+
+
+def test_an_image_is_turned_upright_where_the_rest_of_its_exif_is_damaged() -> None:
+    exif, file = Image.Exif(), io.BytesIO()
+    exif[0x0112], exif[0x010E] = ROTATED, "a description"
+    Image.new("RGB", (64, 32)).save(file, "JPEG", exif=exif)
+    content = file.getvalue().replace(b"\x01\x0e\x00\x02", b"\x01\x00\x00\x02")  # a width that is text
+    with pytest.raises(struct.error):
+        ImageOps.exif_transpose(Image.open(io.BytesIO(content)))
+    assert Sample("1", content, 32, 64).load_image().size == (32, 64)
 
 
 def test_a_size_that_is_not_the_annotated_one(tmp_path: Path) -> None:
@@ -72,7 +88,7 @@ def test_an_image_that_is_not_there(tmp_path: Path) -> None:
         Sample("1", tmp_path / "none.png", 7, 5).load_image()
 
 
-@pytest.mark.parametrize("suffix", ["png", "jpg", "gif", "webp", "bmp", "ppm"])
+@pytest.mark.parametrize("suffix", ["png", "jpg", "gif", "webp", "bmp", "ppm", "avif"])
 def test_damaged_images_are_read_or_named(tmp_path: Path, suffix: str) -> None:
     path = tmp_path / f"image.{suffix}"
     Image.effect_noise((40, 30), 50).convert("RGB").save(path)

@@ -151,7 +151,8 @@ def test_nothing_to_train_on(command, tmp_path):
     code, _, err = command("train", "--out", tmp_path / "run")
     assert code == 2
     assert err == (
-        "vision-r1: there is nothing to train on; give data.annotations=instances.json and data.images=DIR\n"
+        "vision-r1: there is nothing to train on; give data.annotations=instances.json and data.images=DIR, "
+        "or data.samples=DIR that vision-r1 curate wrote\n"
     )
 
 

@@ -7,13 +7,46 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from PIL import Image, ImageOps
+from PIL import ExifTags, Image
 
 from vision_r1_data.errors import DataError
 from vision_r1_data.frame import Box, Polygon
 
-# What Pillow raises for a damaged file.
-UNREADABLE = (OSError, SyntaxError, ValueError, Image.DecompressionBombError)
+# What Pillow raises for a damaged file; RuntimeError of a damaged AVIF.
+UNREADABLE = (OSError, SyntaxError, ValueError, RuntimeError, Image.DecompressionBombError)
+
+# The EXIF orientation -> what turns an image upright; the last four swap width and height.
+_TURNS = {
+    2: Image.Transpose.FLIP_LEFT_RIGHT,
+    3: Image.Transpose.ROTATE_180,
+    4: Image.Transpose.FLIP_TOP_BOTTOM,
+    5: Image.Transpose.TRANSPOSE,
+    6: Image.Transpose.ROTATE_270,
+    7: Image.Transpose.TRANSVERSE,
+    8: Image.Transpose.ROTATE_90,
+}
+_EXIF = ("exif", "xmp", "XML:com.adobe.xmp", "Raw profile type exif")
+
+
+def upright(image: Image.Image) -> Image.Image:
+    """The image turned upright by its EXIF orientation, of which it then says nothing more.
+
+    ImageOps.exif_transpose writes the rest of the EXIF anew, and fails where that is damaged.
+    """
+    image.load()  # here Pillow turns a TIFF itself
+    turn = _TURNS.get(image.getexif().get(ExifTags.Base.Orientation, 1))
+    if turn is None:
+        return image
+    turned = image.transpose(turn)
+    turned.info = {key: value for key, value in turned.info.items() if key not in _EXIF}
+    return turned
+
+
+def upright_size(image: Image.Image) -> tuple[int, int]:
+    """Width and height of an opened file once it is upright, as its head says."""
+    turned = image.getexif().get(ExifTags.Base.Orientation) in (5, 6, 7, 8)
+    # the size of a TIFF is upright from the start
+    return image.size[::-1] if turned and image.format != "TIFF" else image.size
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,7 +150,7 @@ class Sample:
         """
         try:
             with Image.open(io.BytesIO(self.image) if isinstance(self.image, bytes) else self.image) as file:
-                image = ImageOps.exif_transpose(file).convert("RGB")
+                image = upright(file).convert("RGB")
         except UNREADABLE as error:
             raise DataError(
                 f"{self.image_name}: cannot be read as an image ({error}); "

@@ -453,9 +453,15 @@ Content: `{content}`. Written by {written_by}.
 """
 
 
+def markdown_cell(text: str) -> str:
+    """A text in a cell of a Markdown table."""
+    return " ".join(text.split()).replace("|", "\\|")
+
+
 def _card(manifest: Manifest, title: str, name: str, notes: str) -> str:
     rows = "\n".join(
-        f"| {c.source} | {c.task} | {c.stratum or '-'} | {c.samples:,} |" for c in manifest.counts
+        f"| {markdown_cell(c.source)} | {c.task} | {c.stratum or '-'} | {c.samples:,} |"
+        for c in manifest.counts
     )
     fields = ("samples", "objects", "negatives", "content", "written_by")
     values = {field: getattr(manifest, field) for field in fields}

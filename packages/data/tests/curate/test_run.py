@@ -1,6 +1,7 @@
 """Whole runs, on stand-ins of the sets that the paper's recipe reads."""
 
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -235,7 +236,27 @@ def test_what_was_curated_can_be_curated_again(made, tmp_path: Path) -> None:
     assert {sample.source for sample in again} == {"coco"}
     assert {sample.pass_rate for sample in again} == {0.5}
     assert {sample.id for sample in again} <= {sample.id for sample in samples[:20]}
-    assert waterfall["paper"].dropped["difficulty", "rewards do not vary"] == 470
+    of_coco = [sample.id for sample in samples[20:] if sample.source == "coco"]
+    assert waterfall["paper"].dropped["difficulty", "rewards do not vary"] == len(of_coco)
+    assert {sample.curriculum for sample in again} == set(range(5))
+
+
+def test_an_unreadable_evaluation_image_still_guards(data: Path, settings, tmp_path: Path) -> None:
+    """By its id; and that its looks do not is told."""
+    coco = tmp_path / "coco"
+    shutil.copytree(data / "coco" / "val2017", coco / "val2017")
+    shutil.copytree(data / "coco" / "annotations", coco / "annotations")
+    held = tmp_path / "held"
+    shutil.copytree(coco, held)
+    (held / "val2017" / "000000001001.jpg").write_bytes(b"no picture")
+    (held / "val2017" / "000000001002.jpg").unlink()
+    more = (
+        f"held_out:\n  val:\n    format: coco\n    annotations: {held}/annotations/instances_val2017.json\n"
+        f"    images: {held}/val2017\nleakage: {{distance: null}}\n"
+    )
+    _, waterfall = curate(small(tmp_path, f"coco={coco}", more), tmp_path / "out")
+    assert waterfall["coco"].dropped == {("leakage", "evaluated on, by its id"): 9}
+    assert waterfall["held out: val"].faults == {"missing_image": 1}
 
 
 def test_made_up_scenes_are_a_source(data: Path, tmp_path: Path) -> None:

@@ -5,12 +5,14 @@ from __future__ import annotations
 import math
 from collections import defaultdict
 from dataclasses import dataclass, replace
-from functools import cache
+from functools import lru_cache
 from pathlib import Path
+from typing import Annotated
 
 import msgspec
 
 from vision_r1_data.curate.step import Context, Dropped, Options
+from vision_r1_data.errors import DataError
 from vision_r1_data.faults import Faults
 from vision_r1_data.readers._parts import lines
 from vision_r1_data.sample import Sample
@@ -36,14 +38,15 @@ class Difficulty(Options, frozen=True):
     """
 
     scores: Path
-    full: float
+    full: Annotated[float, msgspec.Meta(gt=0)]
     least: float = 0.0
     most: float = 1.0
     unscored: bool = False
 
     def __call__(self, sample: Sample, context: Context) -> Sample | Dropped:
         """The sample with its pass rate, or dropped."""
-        scored = _scores(self.scores).get(sample.id)
+        changed = self.scores.stat().st_mtime_ns if self.scores.exists() else 0
+        scored = _scores(self.scores, changed).get(sample.id)
         if scored is None:
             return sample if self.unscored else Dropped("not scored")
         if scored.low == scored.high:
@@ -62,12 +65,15 @@ class _Scores:
     high: float = -math.inf
 
 
-@cache
-def _scores(path: Path) -> dict[str, _Scores]:
-    """Sample id -> what its answers earned."""
+@lru_cache(maxsize=1)
+def _scores(path: Path, changed: int) -> dict[str, _Scores]:
+    """Sample id -> what its answers earned, in the file as it was changed last."""
     found: dict[str, _Scores] = defaultdict(_Scores)
-    for _, line in lines(path, _Line, "a JSONL file with a sample and a reward on each line", Faults()):
+    faults = Faults(skip=True)
+    for _, line in lines(path, _Line, "a JSONL file with a sample and a reward on each line", faults):
         one = found[line.sample]
         one.count, one.sum = one.count + 1, one.sum + line.reward
         one.low, one.high = min(one.low, line.reward), max(one.high, line.reward)
+    if faults.told:
+        raise DataError(faults.told[0])
     return dict(found)

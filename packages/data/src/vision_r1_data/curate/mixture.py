@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 from collections import Counter
 from collections.abc import Sequence
+from typing import Annotated
 
 import msgspec
 import numpy as np
@@ -25,7 +26,7 @@ class Take(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """
 
     source: str
-    count: int | None = None
+    count: Annotated[int, msgspec.Meta(ge=0)] | None = None
     task: str | None = None
     stratum: str | None = None
 
@@ -50,7 +51,8 @@ class Mixture:
 
     So every subset of the size is equally likely, and neither the order of the samples nor what else there is
     changes which are taken. `offer` is told all samples, then `takes` says of each whether it is in. Memory
-    is that of the keys that are taken, 20 bytes each, however many are offered.
+    is that of the keys that are taken, 20 bytes each, however many are offered. Counts are exact where no id
+    is offered twice, which `Duplicates` sees to.
 
     Args:
         takes: a sample belongs to the first kind that it fits.
@@ -59,8 +61,8 @@ class Mixture:
     Example:
         >>> samples = [Sample(str(k), b"", 40, 30, source="coco") for k in range(100)]
         >>> mixture = Mixture([Take("coco", 3)], seed=0)
-        >>> all([mixture.offer(sample) for sample in samples])
-        True
+        >>> for sample in samples:
+        ...     mixture.offer(sample)
         >>> mixture.settle()
         >>> sum(mixture.takes(sample) for sample in samples)
         3
@@ -71,20 +73,20 @@ class Mixture:
         self._seed = seed
         self._lowest = [_Lowest(take.count) for take in self._takes]
 
-    def offer(self, sample: Sample, group: int = 0) -> bool:
-        """Tell it of one sample.
+    def has(self, sample: Sample) -> bool:
+        """Whether the sample is of a kind that the mixture has."""
+        return self._kind(sample) is not None
+
+    def offer(self, sample: Sample, group: int = 0) -> None:
+        """Tell it of one sample, which does not matter if it is of no kind.
 
         Args:
             sample: any.
             group: a number under which `taken` counts it.
-
-        Returns:
-            Whether it is of a kind that the mixture has.
         """
         kind = self._kind(sample)
         if kind is not None:
             kind.add(self._key(sample), group)
-        return kind is not None
 
     def settle(self) -> None:
         """Choose, after all samples were offered.

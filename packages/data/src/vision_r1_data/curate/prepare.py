@@ -21,7 +21,7 @@ from vision_r1_data.curate.steps import Fingerprint
 from vision_r1_data.curate.waterfall import Course
 from vision_r1_data.faults import Faults
 from vision_r1_data.sample import Sample
-from vision_r1_data.store import read_notes, read_shard, write_shard
+from vision_r1_data.store import MANIFEST, read_notes, read_shard, write_shard
 
 _CHUNK = 512  # samples of a part: what a kill may lose, for each worker
 
@@ -49,9 +49,10 @@ class Preparer:
     workers: int
     progress: Progress
 
-    def __call__(self, name: str, source: Source, steps: Sequence[Step]) -> Prepared:
-        """Read a source and send it through its own steps, or these."""
-        steps = self._needed(steps if source.steps is None else source.steps)
+    def __call__(self, name: str, source: Source, *, held_out: bool = False) -> Prepared:
+        """Read a source and send it through its own steps or the recipe's; of what is held out, its own."""
+        own = source.steps if source.steps is not None else [] if held_out else self.recipe.steps
+        steps = self._needed(own, held_out=held_out)
         readable = re.sub(r"[^\w-]", "_", name)
         folder = self.work / f"{readable}-{self._digest(name, source, steps)}"
         folder.mkdir(parents=True, exist_ok=True)
@@ -94,17 +95,18 @@ class Preparer:
         for entry in waiting:
             yield _done(*entry)
 
-    def _needed(self, steps: Sequence[Step]) -> list[Step]:
+    def _needed(self, steps: Sequence[Step], *, held_out: bool) -> list[Step]:
         """The steps, with a fingerprint at their end where fingerprints are compared and none has it yet."""
         similar = [self.recipe.duplicates, self.recipe.leakage if self.recipe.held_out else None]
         compared = any(one is not None and one.distance is not None for one in similar)
         there = any(isinstance(step, Fingerprint) for step in steps)
-        return [*steps, Fingerprint()] if compared and not there else list(steps)
+        return [*steps, Fingerprint(unreadable=held_out)] if compared and not there else list(steps)
 
     def _digest(self, name: str, source: Source, steps: Sequence[Step]) -> str:
         """What the parts of a source depend on."""
-        files = [Path(option) for option in source.options.values() if isinstance(option, str)]
-        stats = [(path.stat().st_size, path.stat().st_mtime_ns) for path in files if path.is_file()]
+        paths = [Path(option) for option in source.options.values() if isinstance(option, str)]
+        files = [file for path in paths for file in (path, path / MANIFEST) if file.is_file()]
+        stats = [(file.stat().st_size, file.stat().st_mtime_ns) for file in files]
         what = [version("vision-r1-data"), name, source, list(steps), self.recipe.seed, stats, _CHUNK]
         return hashlib.sha256(msgspec.json.encode(what, enc_hook=str)).hexdigest()[:16]
 

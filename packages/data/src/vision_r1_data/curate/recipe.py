@@ -9,11 +9,11 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 from types import UnionType
-from typing import Any, Literal, TypeVar, Union, get_args, get_origin, get_type_hints
+from typing import Annotated, Any, Literal, TypeVar, Union, get_args, get_origin, get_type_hints
 
 import msgspec
-from omegaconf import OmegaConf
-from omegaconf.errors import OmegaConfBaseException
+from omegaconf import DictConfig, OmegaConf
+from omegaconf.errors import MissingMandatoryValue, OmegaConfBaseException
 from yaml import YAMLError
 
 from vision_r1_data import readers
@@ -23,6 +23,7 @@ from vision_r1_data.curate.mixture import Take
 from vision_r1_data.curate.steps import Steps
 from vision_r1_data.errors import DataError
 from vision_r1_data.faults import Faults
+from vision_r1_data.prompts import TASKS
 from vision_r1_data.sample import Sample
 from vision_r1_data.store import stream_samples
 
@@ -98,7 +99,7 @@ class Similar(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
             has to be opened.
     """
 
-    distance: int | None = 4
+    distance: Annotated[int, msgspec.Meta(ge=0, lt=64)] | None = 4
 
 
 class Recipe(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -142,7 +143,8 @@ def load_recipe(path: Path | str, overrides: Sequence[str] = ()) -> Recipe:
 
     Args:
         path: the YAML file, or the name of a recipe that comes with this package, such as "paper49k".
-        overrides: `key=value` settings that win over the file, such as "folders.coco=/data/coco".
+        overrides: `key=value` settings that win over the file, such as "folders.coco=/data/coco" or
+            "mix[0].count=500".
 
     Raises:
         DataError: it is missing, not YAML, says something unknown, or leaves something open.
@@ -151,18 +153,10 @@ def load_recipe(path: Path | str, overrides: Sequence[str] = ()) -> Recipe:
     shipped = RECIPES / f"{path}.yaml"
     if not path.is_file() and shipped.is_file():
         path = shipped
-    try:
-        content = OmegaConf.merge(OmegaConf.load(path), OmegaConf.from_dotlist(list(overrides)))
-        plain = OmegaConf.to_container(content, resolve=True, throw_on_missing=True)
-    except FileNotFoundError:
-        known = ", ".join(sorted(found.stem for found in RECIPES.glob("*.yaml")))
-        raise DataError(f"{path}: there is no such recipe; give a YAML file, or one of {known}") from None
-    except YAMLError as error:
-        raise DataError(f"{path}: is not YAML ({' '.join(str(error).split())}); correct it") from error
-    except (OSError, OmegaConfBaseException, ValueError) as error:
-        raise DataError(f"{path}: {_open_or(error)}") from error
-    if not isinstance(plain, dict):
-        raise DataError(f"{path}: must hold keys and values, such as sources and mix")
+    content = _loaded(path)
+    for setting in overrides:
+        _set(content, setting)
+    plain: Any = _resolved(content, path)
     for key in ("sources", "held_out"):
         if isinstance(plain.get(key), dict):
             plain[key] = {name: _source(one, f"{path}: {key}.{name}") for name, one in plain[key].items()}
@@ -178,25 +172,81 @@ def convert(plain: Any, kind: type[T], where: str, names: Sequence[str] = ()) ->
     try:
         return msgspec.convert(plain, kind, dec_hook=lambda of, value: of(value), str_keys=True)
     except msgspec.ValidationError as error:
-        unknown = re.search("unknown field `(.*?)`", said := str(error))
-        near = difflib.get_close_matches(unknown[1], names, n=1) if unknown else []
-        raise DataError(f"{where}: {said}{f'; do you mean {near[0]}?' if near else ''}") from error
+        raise DataError(f"{where}: {error}{_hint(str(error), names)}") from error
+
+
+def _hint(said: str, names: Sequence[str]) -> str:
+    """What may have been meant by what is unknown."""
+    if re.search(r"Invalid value .*\.steps\[\d+\]\.step`$", said):
+        return f"; steps are {', '.join(step.__struct_config__.tag for step in get_args(Steps))}"
+    unknown = re.search("unknown field `(.*?)`", said)
+    if unknown is None or unknown[1] in names:
+        return ""
+    near = difflib.get_close_matches(unknown[1], names, n=1)
+    return f"; do you mean {near[0]}?" if near else ""
+
+
+def _loaded(path: Path) -> DictConfig:
+    """The keys and values of a YAML file."""
+    try:
+        content = OmegaConf.load(path)
+    except FileNotFoundError:
+        known = ", ".join(sorted(found.stem for found in RECIPES.glob("*.yaml")))
+        raise DataError(f"{path}: there is no such recipe; give a YAML file, or one of {known}") from None
+    except (YAMLError, UnicodeDecodeError) as error:
+        raise DataError(f"{path}: is not YAML ({_line(error)}); correct it") from error
+    except (OSError, ValueError, OmegaConfBaseException) as error:
+        raise DataError(f"{path}: cannot be read ({_line(error)}); give a YAML file") from error
+    if not isinstance(content, DictConfig):
+        raise DataError(f"{path}: must hold keys and values, such as sources and mix")
+    return content
+
+
+def _set(content: DictConfig, setting: str) -> None:
+    """Change one value, also of an item of a list."""
+    how = "give key=value, such as seed=1 or mix[0].count=500"
+    if not re.match("[^=]+=", setting):
+        raise DataError(f"{setting}: is no setting; {how}")
+    try:
+        content.merge_with_dotlist([setting])
+    except (YAMLError, OmegaConfBaseException, ValueError, TypeError) as error:
+        raise DataError(f"{setting}: cannot be set ({_line(error)}); {how}") from error
+
+
+def _resolved(content: DictConfig, path: Path) -> Any:
+    """Plain values, nothing of which is left open."""
+    try:
+        return OmegaConf.to_container(content, resolve=True, throw_on_missing=True)
+    except OmegaConfBaseException as error:
+        said = str(error).split("\n", maxsplit=1)[0]
+        if missing := re.search("Missing mandatory value: (\\S+)", said):
+            # the error names the last part of a key, but all of one that an interpolation leads to
+            key = error.full_key if isinstance(error, MissingMandatoryValue) else missing[1]
+            raise DataError(f"{path}: {key} is left open; give it as {key}=...") from error
+        raise DataError(f"{path}: {error.full_key}: {said}; correct it") from error
+
+
+def _line(error: Exception) -> str:
+    return " ".join(str(error).split())
 
 
 def _source(plain: Any, where: str) -> Any:
     """A source with the options of its reader checked and gathered."""
     given = plain.get("format") if isinstance(plain, dict) else plain
-    if given not in READERS:
+    if not isinstance(plain, dict) or not isinstance(given, str) or given not in READERS:
         raise DataError(f"{where}: format must be one of {', '.join(sorted(READERS))}, got {given!r}")
-    options = {key: value for key, value in plain.items() if key not in ("format", "steps")}
     struct = _options(READERS[given])
-    convert(options, struct, where, [*struct.__struct_fields__, "format", "steps"])
+    convert(plain, struct, where, [*struct.__struct_fields__, *_names()])
+    options = {key: value for key, value in plain.items() if key not in ("format", "steps")}
+    if options.get("task", "detection") not in TASKS:
+        raise DataError(f"{where}: task must be one of {', '.join(TASKS)}, got {options['task']!r}")
     return {"format": given, "options": options, "steps": plain.get("steps")}
 
 
 def _options(reader: Reader) -> type[msgspec.Struct]:
-    """The arguments of a reader as a struct, where a path is text."""
-    hints, fields = get_type_hints(reader), list[Any]()
+    """The keys of a source: the arguments of its reader, where a path is text, and its own."""
+    hints = get_type_hints(reader)
+    fields: list[Any] = [("format", str), ("steps", list[Steps] | None, None)]
     for name, parameter in inspect.signature(reader).parameters.items():
         if name not in _GIVEN:
             kind = hints[name]
@@ -209,17 +259,8 @@ def _options(reader: Reader) -> type[msgspec.Struct]:
 
 def _names() -> list[str]:
     """Every key that a recipe may have outside the options of readers."""
-    structs = (Recipe, Source, Similar, Difficulty, Take, *get_args(Steps))
+    structs = (Recipe, Similar, Difficulty, Take, *get_args(Steps))
     return [name for struct in structs for name in struct.__struct_fields__]
-
-
-def _open_or(error: Exception) -> str:
-    """What a recipe leaves open and how to give it, or what else is wrong."""
-    first, *rest = str(error).split("\n")
-    missing = (
-        re.search("full_key: (\\S+)", "\n".join(rest)) if first.startswith("Missing mandatory") else None
-    )
-    return f"{missing[1]} is left open; give it as {missing[1]}=..." if missing else first
 
 
 def _checked(recipe: Recipe, path: Path) -> Recipe:

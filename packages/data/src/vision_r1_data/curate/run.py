@@ -72,14 +72,19 @@ def curate(
     work = out.with_name(f"{out.name}.work")
     if force:
         shutil.rmtree(work, ignore_errors=True)
-    elif out.exists():
+    if recipe.difficulty is not None and not recipe.difficulty.scores.is_file():
+        raise DataError(f"{recipe.difficulty.scores}: there is no such file; give difficulty its scores")
+    if out.exists() and not force:
         raise DataError(f"{out}: is there already; give another folder, or replace it with force")
     with _progress(console) as progress, _pool(workers) as pool:
         prepare = Preparer(recipe, work, pool, workers, progress)
-        held_out = [prepare(name, source, ()) for name, source in recipe.held_out.items()]
-        sources = [prepare(name, source, recipe.steps) for name, source in recipe.sources.items()]
+        held_out = [prepare(name, source, held_out=True) for name, source in recipe.held_out.items()]
+        sources = [prepare(name, source) for name, source in recipe.sources.items()]
         selection = Selection(recipe, held_out, sources, progress)
         waterfall = {source.name: source.course for source in sources}
+        waterfall |= {
+            f"held out: {one.name}": one.course for one in held_out if one.course.faults or one.course.dropped
+        }
         manifest = save_samples(
             progress.track(selection.samples(), total=selection.size, description="writing"),
             out,

@@ -56,7 +56,7 @@ class Selection:
     def samples(self) -> Iterator[Sample]:
         """The selected samples, the sources interleaved."""
         if self._recipe.curriculum is None:
-            return self._chosen()
+            return (replace(sample, curriculum=None) for sample in self._chosen())
         ease = [self._ease(sample) for sample in self._chosen()]
         ranks = np.argsort(np.argsort(ease, kind="stable"), kind="stable")
         numbered = zip(self._chosen(), ranks.tolist(), strict=True)
@@ -75,11 +75,14 @@ class Selection:
         return steps
 
     def _look(self, number: int, sample: Sample, steps: Sequence[Step], dropped: Counter[Reason]) -> bool:
-        """Whether a sample is left after the steps, and the mixture has a use for it."""
-        for _ in apply_steps([sample], steps, seed=0, dropped=dropped, objects=Counter()):
-            if self._mixture is None or self._mixture.offer(sample, number):
-                return True
+        """Whether the mixture has a use for a sample, and it is left after the steps."""
+        if self._mixture is not None and not self._mixture.has(sample):
             dropped["mix", "of no kind that it has"] += 1
+            return False
+        for _ in apply_steps([sample], steps, seed=0, dropped=dropped, objects=Counter()):
+            if self._mixture is not None:
+                self._mixture.offer(sample, number)
+            return True
         return False
 
     def _chosen(self) -> Iterator[Sample]:

@@ -90,8 +90,7 @@ def apply_steps(
         result = sample
         for step in steps:
             outcome = step(result, context)
-            for reason, count in context.objects.items():
-                objects[step.name, reason] += count
+            objects.update({(step.name, reason): n for reason, n in context.objects.items() if n})
             context.objects.clear()
             if isinstance(outcome, Dropped):
                 dropped[step.name, outcome.reason] += 1

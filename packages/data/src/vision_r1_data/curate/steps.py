@@ -7,17 +7,18 @@ from collections.abc import Callable
 from dataclasses import replace
 from functools import cache
 from pathlib import Path
+from typing import Annotated
 
-from PIL import ExifTags, Image
+from msgspec import Meta
+from PIL import Image
 
 from vision_r1_data.curate.step import Context, Dropped, Options, keep_objects
 from vision_r1_data.dialects import get_dialect
 from vision_r1_data.errors import DataError
 from vision_r1_data.frame import Frame
 from vision_r1_data.prompts import TASKS
-from vision_r1_data.sample import UNREADABLE, Sample
+from vision_r1_data.sample import UNREADABLE, Sample, upright, upright_size
 
-_TURNED = range(5, 9)  # the EXIF orientations that swap width and height
 _LOOK = 256  # pixels; a perceptual hash sees no more
 
 
@@ -40,7 +41,7 @@ class Rename(Options, frozen=True):
             sample,
             categories=tuple(dict.fromkeys(named(sample.categories))),
             objects=replace(sample.objects, labels=named(sample.objects.labels)),
-            not_exhaustive=named(sample.not_exhaustive),
+            not_exhaustive=tuple(dict.fromkeys(named(sample.not_exhaustive))),
         )
 
 
@@ -86,6 +87,8 @@ class Clean(Options, frozen=True):
 class Agree(Options, frozen=True):
     """Open every image and compare its size, turned upright by its EXIF orientation, with the annotation's.
 
+    A file that is cut off after its head has a size; `Fingerprint`, which decodes it, leaves it out.
+
     Args:
         least_side: images narrower or lower than this many pixels are left out.
         most_aspect: and those whose longer side is more than this many times the shorter; Qwen2.5-VL's image
@@ -99,17 +102,16 @@ class Agree(Options, frozen=True):
         """The sample as it was; dropped where the image does not fit."""
         try:
             with _open(sample) as image:
-                width, height = image.size
-                turned = image.getexif().get(ExifTags.Base.Orientation) in _TURNED
+                stored, size = image.size, upright_size(image)
         except UNREADABLE:
             return Dropped("image unreadable")
-        upright = (height, width) if turned else (width, height)
-        if upright != (sample.width, sample.height):
-            ignored = turned and (width, height) == (sample.width, sample.height)
+        annotated = (sample.width, sample.height)
+        if size != annotated:
+            ignored = stored == annotated
             return Dropped("annotated without its EXIF orientation" if ignored else "image of another size")
-        if min(upright) < self.least_side:
+        if min(size) < self.least_side:
             return Dropped("image too small")
-        if max(upright) > self.most_aspect * min(upright):
+        if max(size) > self.most_aspect * min(size):
             return Dropped("image too long")
         return sample
 
@@ -117,24 +119,31 @@ class Agree(Options, frozen=True):
 class Fingerprint(Options, frozen=True):
     """Compute the perceptual hash of every image, by which near duplicates and leaks are found.
 
-    It is the 64-bit pHash of the library imagehash: the signs of the 8 x 8 lowest frequencies.
+    It is imagehash's 64-bit pHash: which of the 8 x 8 lowest frequencies exceed their median.
+
+    Args:
+        unreadable: keep samples whose image cannot be decoded, without a fingerprint. So of an evaluation set
+            the ids of such images still count.
     """
 
+    unreadable: bool = False
+
     def __call__(self, sample: Sample, context: Context) -> Sample | Dropped:
-        """The sample with its fingerprint; dropped where the image cannot be decoded."""
+        """The sample with its fingerprint; by default dropped where the image cannot be decoded."""
         if sample.fingerprint is not None:
             return sample
         try:
             return replace(sample, fingerprint=fingerprint(sample))
         except UNREADABLE:
-            return Dropped("image unreadable")
+            return sample if self.unreadable else Dropped("image unreadable")
 
 
 class Ask(Options, frozen=True):
     """Choose the categories that a prompt asks for: those present, and some that are absent.
 
     Categories keep the order of the set, so that the order tells nothing. Labels that are not annotated
-    exhaustively are not asked for. Without objects, an image is asked for absent categories only.
+    exhaustively are not asked for. Without objects, an image is asked for absent categories only. A sample
+    whose question does not come from its categories, as it has a query or asks for texts, stays as it is.
 
     Args:
         least_absent: how many absent categories are asked for at least.
@@ -144,20 +153,24 @@ class Ask(Options, frozen=True):
         one: ask for one category: one that is present, or for a negative one that is absent.
     """
 
-    least_absent: int = 0
-    most_absent: int = 0
-    most: int = 80
-    negatives: float = 0.0
+    least_absent: Annotated[int, Meta(ge=0)] = 0
+    most_absent: Annotated[int, Meta(ge=0)] = 0
+    most: Annotated[int, Meta(ge=1)] = 80
+    negatives: Annotated[float, Meta(ge=0, le=1)] = 0.0
     one: bool = False
+
+    def __post_init__(self) -> None:
+        if self.least_absent > self.most_absent:
+            raise ValueError(f"most_absent must be at least {self.least_absent}, got {self.most_absent}")
 
     def __call__(self, sample: Sample, context: Context) -> Sample | Dropped:
         """The sample with the chosen categories and the objects of these; dropped if there are none."""
-        rng, doubtful = context.rng, set(sample.not_exhaustive)
-        there = set(sample.objects.labels)
-        present = [
-            c for c in dict.fromkeys((*sample.categories, *sample.objects.labels)) if c in there - doubtful
-        ]
-        absent = [c for c in sample.categories if c not in there | doubtful]
+        if sample.query or sample.task == "ocr":
+            return sample
+        rng, doubtful, there = context.rng, set(sample.not_exhaustive), set(sample.objects.labels)
+        labels = [c for c in dict.fromkeys((*sample.categories, *sample.objects.labels)) if c not in doubtful]
+        present = [c for c in labels if c in there]
+        absent = [c for c in labels if c not in there]
         if rng.random() < self.negatives and absent:
             present = []
         most = 1 if self.one else self.most
@@ -169,8 +182,7 @@ class Ask(Options, frozen=True):
             return Dropped("no category to ask for")
         keep = [label in asked for label in sample.objects.labels]
         context.objects["not asked for"] += len(keep) - sum(keep)
-        order = tuple([c for c in (*sample.categories, *present) if c in asked])
-        return replace(keep_objects(sample, keep), categories=tuple(dict.fromkeys(order)))
+        return replace(keep_objects(sample, keep), categories=tuple([c for c in labels if c in asked]))
 
 
 class Count(Options, frozen=True):
@@ -228,19 +240,28 @@ class Budget(Options, frozen=True):
     tokens: int
     dialect: str = "qwen2_5_vl"
     tokenizer: Path | None = None
-    characters: float = 1.7
+    characters: Annotated[float, Meta(gt=0)] = 1.7
+
+    def __post_init__(self) -> None:
+        get_dialect(self.dialect)  # an unknown one is an error of the recipe
 
     def __call__(self, sample: Sample, context: Context) -> Sample | Dropped:
         """The sample as it was, or dropped."""
+        if sample.task not in TASKS:
+            return Dropped("unknown task")
         form = TASKS[sample.task].form
         if form == "number":
             return sample
+        dialect = get_dialect(self.dialect)
+        if form not in dialect.forms:
+            return Dropped(f"{self.dialect} writes no {form}")
         frame = Frame(sample.width, sample.height, sample.width, sample.height)
         try:
-            text = get_dialect(self.dialect).encode(sample.objects.without_crowd(), frame, form)
+            text = dialect.encode(sample.objects.without_crowd(), frame, form)
         except ValueError:
             return Dropped("answer cannot be written")
-        return Dropped("answer too long") if self._length(text) > self.tokens else sample
+        # one more token ends the answer
+        return sample if self._length(text) + 1 <= self.tokens else Dropped("answer too long")
 
     def _length(self, text: str) -> float:
         if self.tokenizer is None:
@@ -255,14 +276,13 @@ def fingerprint(sample: Sample) -> int:
     """The 64-bit perceptual hash of the sample's image, upright.
 
     Raises:
-        OSError, ValueError, SyntaxError: the image cannot be decoded.
+        OSError, ValueError, SyntaxError, RuntimeError: the image cannot be decoded.
     """
     import imagehash  # brings SciPy, which takes its time
-    from PIL import ImageOps
 
     with _open(sample) as image:
         image.draft("RGB", (_LOOK, _LOOK))  # a JPEG is decoded at a smaller scale
-        bits = imagehash.phash(ImageOps.exif_transpose(image)).hash
+        bits = imagehash.phash(upright(image)).hash
     return int("".join("1" if bit else "0" for bit in bits.flat), 2)
 
 

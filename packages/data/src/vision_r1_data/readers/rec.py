@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import msgspec
-from PIL import ExifTags, Image
+from PIL import Image
 
 from vision_r1_data.errors import DataError
 from vision_r1_data.faults import Faults
@@ -27,15 +27,13 @@ from vision_r1_data.readers._parts import (
 )
 from vision_r1_data.readers._rec import rec_sample
 from vision_r1_data.readers.coco import CocoFile
-from vision_r1_data.sample import Sample
+from vision_r1_data.sample import UNREADABLE, Sample, upright_size
 
 if TYPE_CHECKING:
     import pyarrow.parquet as pq
 
 _WHAT = "a JSON, JSONL or Parquet file of referring expressions"
 _ROWS = 256  # read at a time
-_TURNED = (5, 6, 7, 8)  # EXIF orientations that swap width and height
-_UNREADABLE = (OSError, SyntaxError, ValueError, Image.DecompressionBombError)
 
 
 class _Captioned(msgspec.Struct):
@@ -185,9 +183,8 @@ def _size(image: Path | bytes, place: str, faults: Faults) -> tuple[int, int] | 
     """Width and height as the header says, upright by EXIF; None is a fault."""
     try:
         with Image.open(io.BytesIO(image) if isinstance(image, bytes) else image) as file:
-            turned = file.getexif().get(ExifTags.Base.Orientation) in _TURNED
-            return (file.height, file.width) if turned else (file.width, file.height)
-    except _UNREADABLE as error:
+            return upright_size(file)
+    except UNREADABLE as error:
         name = "its image" if isinstance(image, bytes) else str(image)
         faults.add("bad_image", f"{place}: {name} cannot be read as an image ({error}); replace or remove it")
         return None
