@@ -117,6 +117,7 @@ def test_a_bad_line_is_named_or_left_out_alone(folder: Path, line: str, kind: st
     faults = Faults(skip=True)
     sample, _ = read(folder, text, faults=faults)
     assert (sample.objects.labels, faults.counts) == (("dog", "cat"), {kind: 1})
+    assert sample.not_exhaustive == (("cat",) if kind == "bad_box" else ())
 
 
 def test_a_file_that_is_not_text(folder: Path) -> None:

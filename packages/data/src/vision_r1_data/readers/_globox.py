@@ -85,6 +85,7 @@ def samples(
         raise DataError(f"{source}: no object has a label; give the labels that are asked for")
     known = frozenset(categories)
     for image in read(faults):
+        objects, lost = _objects(image, known, faults)
         yield Sample(
             id=image.id,
             image=image.file,
@@ -92,19 +93,22 @@ def samples(
             height=image.size[1],
             task=task,
             categories=categories,
-            objects=_objects(image, known, faults),
+            objects=objects,
             source=source,
             image_id=image_id(image.name, source),
+            not_exhaustive=lost,
         )
 
 
-def _objects(image: Annotated, known: frozenset[str], faults: Faults) -> Objects:
-    kept = []
+def _objects(image: Annotated, known: frozenset[str], faults: Faults) -> tuple[Objects, tuple[str, ...]]:
+    """The objects, and the labels of those that are left out as bad."""
+    kept, lost = [], dict[str, None]()
     for place, label, corners, is_crowd in image.objects:
         box = checked_box(corners, *image.size)
         if label not in known:
             tell_unknown(label, place, faults)
         elif box is None:
+            lost[label] = None
             faults.add(
                 "bad_box",
                 f"{place} has the box {corners} in pixels, which does not lie with an area inside its image "
@@ -113,7 +117,7 @@ def _objects(image: Annotated, known: frozenset[str], faults: Faults) -> Objects
         else:
             kept.append((box, label, is_crowd))
     boxes, labels, crowd = zip(*kept, strict=True) if kept else ((), (), ())
-    return Objects(boxes, labels, crowd)
+    return Objects(boxes, labels, crowd), tuple(lost)
 
 
 def tell_unknown(label: str, place: str, faults: Faults) -> None:

@@ -123,7 +123,7 @@ def _samples(
         image = find_image(folder, line.filename, place, faults)
         if image is None:
             continue
-        objects = _objects(line, names, clip, place, faults)
+        objects, lost = _objects(line, names, clip, place, faults)
         asked = objects.labels if names is None or line.detection is None else names.values()
         if not asked:
             faults.add("no_categories", f"{place}: asks for nothing; add objects or give a label map")
@@ -138,14 +138,19 @@ def _samples(
             objects=objects,
             source=source,
             image_id=image_id(line.filename, source),
+            not_exhaustive=lost,
         )
 
 
-def _objects(line: _Line, names: dict[int, str] | None, clip: bool, place: str, faults: Faults) -> Objects:
-    boxes, labels = [], []
+def _objects(
+    line: _Line, names: dict[int, str] | None, clip: bool, place: str, faults: Faults
+) -> tuple[Objects, tuple[str, ...]]:
+    """The objects, and the labels of those that are left out as bad."""
+    boxes, labels, lost = [], [], dict[str, None]()
     for where, label, bbox in chain(_instances(line, names, place, faults), _regions(line, place, faults)):
         box = checked_box(bbox, line.width, line.height, clip=clip)
         if box is None:
+            lost[label] = None
             faults.add(
                 "bad_box",
                 f"{where} has bbox {bbox!r:.80}, which is not an x1, y1, x2, y2 inside its image "
@@ -154,7 +159,7 @@ def _objects(line: _Line, names: dict[int, str] | None, clip: bool, place: str, 
         else:
             boxes.append(box)
             labels.append(label)
-    return Objects(tuple(boxes), tuple(labels))
+    return Objects(tuple(boxes), tuple(labels)), tuple(lost)
 
 
 def _instances(
