@@ -117,6 +117,13 @@ def test_no_samples(tmp_path: Path) -> None:
     assert not (tmp_path / "set").exists()
 
 
+@pytest.mark.parametrize("number", [0, 1], ids=["objects", "negative"])
+def test_one_sample_alone(samples, tmp_path: Path, number: int) -> None:
+    manifest = save_samples(samples[number : number + 1], tmp_path / "set")
+    assert read_manifest(tmp_path / "set") == manifest
+    assert manifest.negatives == number
+
+
 def test_the_card_says_what_is_there(samples, tmp_path: Path) -> None:
     manifest = save_samples(samples, tmp_path / "set", title="Cats")
     card = (tmp_path / "set" / "README.md").read_text(encoding="utf-8")

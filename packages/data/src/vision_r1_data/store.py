@@ -335,7 +335,7 @@ def _write(
             content.update(_digest(row))
             writer.add(row)
             counts[sample.source, sample.task, sample.stratum] += 1
-            totals.update(samples=1, objects=len(sample.objects), negatives=not sample.objects)
+            totals.update(samples=1, objects=len(sample.objects), negatives=int(not sample.objects))
     if not shards:
         raise DataError(f"{folder.stem}: there are no samples to write; give at least one")
     return Manifest(
