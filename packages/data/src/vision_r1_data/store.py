@@ -212,7 +212,7 @@ def check_free(folder: Path, *, force: bool) -> None:
     empty = folder.is_dir() and not any(folder.iterdir())
     if not empty and not (folder / MANIFEST).is_file():
         raise DataError(
-            f"{folder}: holds no stored samples and is not replaced by force; remove it, or give another folder"
+            f"{folder}: holds no stored samples and is not replaced; remove it, or give another folder"
         )
 
 
@@ -330,6 +330,15 @@ def write_shard(samples: Sequence[Sample], path: Path, notes: Any = None) -> Non
     metadata = {**table.schema.metadata, _NOTES: msgspec.json.encode(notes)}
     pq.write_table(table.replace_schema_metadata(metadata), partial)
     partial.replace(path)
+
+
+def is_shard(path: Path) -> bool:
+    """Whether a Parquet file is there and whole, as far as its end tells; a power cut may leave half of one."""
+    try:
+        pq.read_metadata(path)
+    except (OSError, pa.ArrowException):
+        return False
+    return True
 
 
 def read_notes(path: Path) -> Any:

@@ -15,6 +15,7 @@ import standins
 
 from vision_r1_data import DataError, stream_samples
 from vision_r1_data.curate import WATERFALL, curate, load_recipe, prepare, run
+from vision_r1_data.scenes import write_scenes
 from vision_r1_data.store import read_manifest, verify
 
 COUNTS = {
@@ -164,11 +165,40 @@ def test_what_was_prepared_is_not_prepared_again(
     held_out = ["coco_val", "refcoco_val", "refcoco__val", "refcocog_val", "odinw_test"]
     assert calls == [*held_out, *sources]
     calls.clear()
-    path = data / "v3det" / "annotations" / "v3det_2023_v1_train.json"
-    os.utime(path, (1, 1))
+    os.utime(next((data / "v3det").rglob("*.jpg")), (1, 1))
     manifest, _ = curate("paper49k", tmp_path / "out", overrides=settings)
     assert calls == ["v3det"]
     assert manifest.content == made[1].content
+
+
+@pytest.mark.parametrize("change", ["image added", "image replaced", "part cut off"])
+def test_what_changed_since_a_stopped_run_is_prepared_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, change: str
+) -> None:
+    """Parts of the stopped run that hold other samples than now are not mistaken for theirs."""
+    monkeypatch.setattr(prepare, "_CHUNK", 4)
+    annotations = write_scenes(tmp_path / "scenes", 10, seed=0)
+    picture = tmp_path / "scenes" / "images" / "000003.png"
+    content = picture.read_bytes()
+    if change == "image added":
+        picture.unlink()
+    elif change == "image replaced":
+        picture.write_bytes(content[:100])
+    recipe = tmp_path / "recipe.yaml"
+    recipe.write_text(
+        f"sources:\n  s: {{format: coco, annotations: {annotations}, images: {picture.parent}}}\n"
+        "steps: [{step: fingerprint}]\nduplicates: null\nmix: [{source: s, count: 99}]\n"
+    )
+    with pytest.raises(DataError, match="too few samples"):
+        curate(recipe, tmp_path / "out")
+    picture.write_bytes(content)
+    if change == "part cut off":
+        part = next((tmp_path / "out.work").glob("*/000000-*.parquet"))
+        part.write_bytes(part.read_bytes()[:-50])
+    recipe.write_text(recipe.read_text().replace("count: 99", "count: 10"))
+    resumed, waterfall = curate(recipe, tmp_path / "out")
+    assert waterfall["s"].read == resumed.samples == 10
+    assert resumed.content == curate(recipe, tmp_path / "fresh")[0].content
 
 
 def _with_count(settings: list[str], number: int, count: int):

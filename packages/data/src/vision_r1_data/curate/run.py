@@ -5,7 +5,7 @@
     write     those samples, the sources interleaved, as shards with manifest and card
 
 The parts lie beside the result in a folder that goes away when it is written. A run that was stopped finds
-its parts there and goes on; a part depends on its source, its steps and the seed alone.
+its parts there and goes on; a part depends on its samples, their images, the steps and the seed alone.
 """
 
 from __future__ import annotations
