@@ -127,19 +127,24 @@ def test_workers_change_nothing_and_the_seed_does(made, settings: list[str], tmp
     assert other.content != made[1].content
 
 
-def test_a_killed_run_goes_on(made, settings: list[str], tmp_path: Path) -> None:
-    """The process dies without a word between two parts; the second run makes the same data."""
+@pytest.mark.parametrize("how", [signal.SIGKILL, signal.SIGINT], ids=["killed", "Ctrl-C"])
+def test_a_stopped_run_goes_on(made, settings: list[str], tmp_path: Path, how: signal.Signals) -> None:
+    """It ends between two parts, and its workers with it; the second run makes the same data."""
     out, work = tmp_path / "killed", tmp_path / "killed.work"
     script = tmp_path / "script.py"
     script.write_text(
-        "import sys\nfrom vision_r1_data.curate import curate\n"
-        "if __name__ == '__main__':\n    curate('paper49k', sys.argv[1], overrides=sys.argv[2:], workers=2)\n"
+        "import signal, sys\nfrom vision_r1_data.curate import curate\n"
+        "if __name__ == '__main__':\n    signal.signal(signal.SIGINT, signal.default_int_handler)\n"
+        "    curate('paper49k', sys.argv[1], overrides=sys.argv[2:], workers=2)\n"
     )
-    process = subprocess.Popen([sys.executable, script, out, *settings], start_new_session=True)
+    command = [sys.executable, script, out, *settings]
+    process = subprocess.Popen(command, start_new_session=True, stderr=subprocess.PIPE, text=True)
     while not list(work.glob("*/*.parquet")) and process.poll() is None:
         time.sleep(0.001)
-    os.killpg(process.pid, signal.SIGKILL)
-    process.wait()
+    # a terminal sends Ctrl-C to the workers too, and who kills a process knows nothing of them
+    (os.killpg if how == signal.SIGINT else os.kill)(process.pid, how)
+    _, said = process.communicate(timeout=60)  # the workers have ended when nobody can write any more
+    assert said.count("Traceback") == (how == signal.SIGINT)
     assert list(work.glob("*/*.parquet"))
     assert not out.exists()
     manifest, _ = curate("paper49k", out, overrides=settings)

@@ -11,10 +11,14 @@ its parts there and goes on; a part depends on its samples, their images, the st
 from __future__ import annotations
 
 import multiprocessing
+import os
 import shutil
+import signal
+import threading
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from contextlib import contextmanager
+from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any
 
@@ -115,11 +119,27 @@ def _pool(workers: int) -> Iterator[ProcessPoolExecutor | None]:
     if workers == 1:
         yield None
         return
-    pool = ProcessPoolExecutor(workers, multiprocessing.get_context("spawn"))
+    context = multiprocessing.get_context("spawn")
+    closed, ours = context.Pipe(duplex=False)
+    pool = ProcessPoolExecutor(workers, context, initializer=_begin_worker, initargs=(closed,))
     try:
         yield pool
+    except BaseException:
+        ours.close()
+        raise
     finally:
         pool.shutdown(cancel_futures=True)
+
+
+def _begin_worker(closed: Connection) -> None:
+    """Leave Ctrl-C to the main process, and end as soon as that fails or is no more, whatever ended it."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+
+    def end() -> None:
+        closed.poll(None)
+        os._exit(1)
+
+    threading.Thread(target=end, daemon=True).start()
 
 
 def _progress(console: Console | None) -> Progress:
