@@ -333,7 +333,7 @@ def write_shard(samples: Sequence[Sample], path: Path, notes: Any = None) -> Non
 
 
 def is_shard(path: Path) -> bool:
-    """Whether a Parquet file is there and whole, as far as its end tells: a power cut may leave half of it."""
+    """Whether a Parquet file is there and whole, as its end tells: a power cut may leave half of it."""
     try:
         pq.read_metadata(path)
     except (OSError, pa.ArrowException):

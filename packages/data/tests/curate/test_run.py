@@ -6,6 +6,7 @@ import subprocess
 import sys
 import time
 from collections import Counter
+from concurrent.futures.process import BrokenProcessPool
 from pathlib import Path
 
 import pytest
@@ -16,7 +17,7 @@ import standins
 from vision_r1_data import DataError, stream_samples
 from vision_r1_data.curate import WATERFALL, curate, load_recipe, prepare, run
 from vision_r1_data.scenes import write_scenes
-from vision_r1_data.store import read_manifest, verify
+from vision_r1_data.store import MANIFEST, read_manifest, verify
 
 COUNTS = {
     ("coco", "hard"): 150,
@@ -219,10 +220,57 @@ def test_a_folder_that_is_there_is_not_replaced(made, settings: list[str], tmp_p
         curate("paper49k", made[0], overrides=settings)
     recipe = small(tmp_path, standins.folders(made[0].parent)[0])
     (tmp_path / "out").mkdir()
-    (tmp_path / "out" / "old").touch()
+    (tmp_path / "out" / "photo.jpg").touch()
+    with pytest.raises(DataError, match="holds no stored samples and is not replaced"):
+        curate(recipe, tmp_path / "out", force=True)
+    (tmp_path / "out" / MANIFEST).touch()
     with pytest.raises(DataError, match="there is no such file"):
         curate(recipe, tmp_path / "out", force=True)
-    assert (tmp_path / "out" / "old").exists()
+    assert (tmp_path / "out" / "photo.jpg").exists()
+    assert not (tmp_path / "out.work").exists()
+
+
+def test_a_folder_is_written_by_one_run_at_a_time(
+    settings: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    recipe, real, said = small(tmp_path, settings[1]), prepare._prepare, list[str]()
+
+    def meanwhile(*arguments) -> None:
+        with pytest.raises(DataError) as error:
+            curate(recipe, tmp_path / "out", force=True)
+        said.append(str(error.value))
+        real(*arguments)
+
+    monkeypatch.setattr(prepare, "_prepare", meanwhile)
+    curate(recipe, tmp_path / "out")
+    assert said == [
+        f"{tmp_path / 'out.work'}: another run is writing there; wait for it, or give another folder"
+    ]
+    verify(tmp_path / "out")
+
+
+@pytest.mark.parametrize(
+    ("error", "words"),
+    [
+        (
+            OSError(28, "No space left on device"),
+            "out: cannot go on ([Errno 28] No space left on device); correct",
+        ),
+        (BrokenProcessPool(), "out: a worker ended without a word, as when memory runs out; call again"),
+    ],
+    ids=["disk full", "worker killed"],
+)
+def test_what_the_machine_lacks_is_one_line(
+    settings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, error: Exception, words: str
+) -> None:
+    def fail(*_) -> None:
+        raise error
+
+    monkeypatch.setattr(prepare, "_prepare", fail)
+    with pytest.raises(DataError) as told:
+        curate(small(tmp_path, settings[1]), tmp_path / "out")
+    assert words in str(told.value)
+    assert "\n" not in str(told.value)
 
 
 def small(folder: Path, coco: str, more: str = "") -> Path:

@@ -14,9 +14,11 @@ import multiprocessing
 import os
 import shutil
 import signal
+import sys
 import threading
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
 from multiprocessing.connection import Connection
 from pathlib import Path
@@ -31,7 +33,7 @@ from vision_r1_data.curate.recipe import Recipe, load_recipe
 from vision_r1_data.curate.select import Selection
 from vision_r1_data.curate.waterfall import Waterfall, waterfall_markdown, waterfall_svg
 from vision_r1_data.errors import DataError
-from vision_r1_data.store import Manifest, save_samples
+from vision_r1_data.store import Manifest, check_free, save_samples
 
 WATERFALL = "waterfall.svg"
 """The plot in the folder of a data set."""
@@ -68,17 +70,14 @@ def curate(
         The manifest, and what became of every sample that was read.
 
     Raises:
-        DataError: the recipe or its data is bad, the mixture lacks samples of a kind, or `out` is there.
+        DataError: the recipe or its data is bad, the mixture lacks samples of a kind, `out` is there, another
+            run is writing it, or it cannot be written.
     """
     if not isinstance(recipe, Recipe):
         recipe = load_recipe(recipe, overrides)
     out = Path(out)
-    work = out.with_name(f"{out.name}.work")
-    if force:
-        shutil.rmtree(work, ignore_errors=True)
-    elif out.exists():
-        raise DataError(f"{out}: is there already; give another folder, or replace it with force")
-    with _progress(console) as progress, _pool(workers) as pool:
+    check_free(out, force=force)
+    with _writing(out, anew=force) as work, _progress(console) as progress, _pool(workers) as pool:
         prepare = Preparer(recipe, work, pool, workers, progress)
         held_out = [prepare(name, source, ()) for name, source in recipe.held_out.items()]
         sources = [prepare(name, source, recipe.steps) for name, source in recipe.sources.items()]
@@ -94,8 +93,57 @@ def curate(
             notes=_NOTES.format(plot=WATERFALL, table=waterfall_markdown(waterfall)),
             files={WATERFALL: waterfall_svg(waterfall)},
         )
-    shutil.rmtree(work)
     return manifest, waterfall
+
+
+@contextmanager
+def _writing(out: Path, *, anew: bool) -> Iterator[Path]:
+    """The folder of the parts, for this run alone; it stays while there are parts to go on with."""
+    name = out.resolve()
+    work = name.with_name(f"{name.name}.work")
+    try:
+        work.mkdir(parents=True, exist_ok=True)
+        with _alone(work):
+            if anew:
+                _remove_parts(work)
+            try:
+                yield work
+                _remove_parts(work)
+            finally:
+                if not any(work.glob("*/*.parquet")):
+                    shutil.rmtree(work, ignore_errors=True)
+    except BrokenProcessPool as error:
+        raise DataError(
+            f"{out}: a worker ended without a word, as when memory runs out; call again, with fewer workers, "
+            "to go on"
+        ) from error
+    except OSError as error:
+        raise DataError(
+            f"{out}: cannot go on ({' '.join(str(error).split())}); correct that and call again"
+        ) from error
+
+
+def _remove_parts(work: Path) -> None:
+    for folder in filter(Path.is_dir, list(work.iterdir())):
+        shutil.rmtree(folder)
+
+
+@contextmanager
+def _alone(work: Path) -> Iterator[None]:
+    """Hold the folder; the system lets go of it whatever ends the process. Windows has no such lock."""
+    if sys.platform == "win32":
+        yield
+        return
+    import fcntl
+
+    with (work / "lock").open("w") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise DataError(
+                f"{work}: another run is writing there; wait for it, or give another folder"
+            ) from None
+        yield
 
 
 def _plain(waterfall: Waterfall) -> dict[str, Any]:
