@@ -340,6 +340,25 @@ def test_bad_records_are_counted_or_fatal(data: Path, settings, tmp_path: Path) 
         curate(recipe, tmp_path / "again", overrides=["bad_records=error"])
 
 
+def test_what_of_an_evaluation_set_cannot_be_compared_with_is_told(settings, tmp_path: Path) -> None:
+    annotations = write_scenes(tmp_path / "scenes", 5, seed=0)
+    images = tmp_path / "scenes" / "images"
+    (images / "000001.png").unlink()
+    (images / "000002.png").write_bytes((images / "000002.png").read_bytes()[:100])
+    held_out = f"held_out:\n  eval: {{format: coco, annotations: {annotations}, images: {images}}}\n"
+    with pytest.warns(
+        UserWarning, match=r"held_out eval: .* \(missing_image 1, image unreadable 1\), the first: .*"
+    ):
+        curate(small(tmp_path, settings[1], held_out), tmp_path / "out")
+
+
+def test_an_empty_result_says_why(settings, tmp_path: Path) -> None:
+    recipe = small(tmp_path, settings[1], "steps: [{step: count, least: 99}]\n")
+    words = r"out: of 10 samples none is left, and most were left out by count \(fewer than 99 objects: 10\)"
+    with pytest.raises(DataError, match=words):
+        curate(recipe, tmp_path / "out")
+
+
 def test_workers_must_be_some(settings, tmp_path: Path) -> None:
     with pytest.raises(DataError, match="workers must be at least 1, got 0"):
         curate("paper49k", tmp_path / "out", overrides=settings, workers=0)

@@ -16,6 +16,8 @@ import shutil
 import signal
 import sys
 import threading
+import warnings
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
@@ -28,9 +30,10 @@ import msgspec
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
-from vision_r1_data.curate.prepare import Preparer
+from vision_r1_data.curate.prepare import Prepared, Preparer
 from vision_r1_data.curate.recipe import Recipe, load_recipe
 from vision_r1_data.curate.select import Selection
+from vision_r1_data.curate.step import Reason
 from vision_r1_data.curate.waterfall import Waterfall, waterfall_markdown, waterfall_svg
 from vision_r1_data.errors import DataError
 from vision_r1_data.store import Manifest, check_free, save_samples
@@ -80,9 +83,13 @@ def curate(
     with _writing(out, anew=force) as work, _progress(console) as progress, _pool(workers) as pool:
         prepare = Preparer(recipe, work, pool, workers, progress)
         held_out = [prepare(name, source, ()) for name, source in recipe.held_out.items()]
+        for one in held_out:
+            _tell_missed(one)
         sources = [prepare(name, source, recipe.steps) for name, source in recipe.sources.items()]
         selection = Selection(recipe, held_out, sources, progress)
         waterfall = {source.name: source.course for source in sources}
+        if not selection.size:
+            raise DataError(f"{out}: {_why_none(waterfall)}")
         manifest = save_samples(
             progress.track(selection.samples(), total=selection.size, description="writing"),
             out,
@@ -144,6 +151,34 @@ def _alone(work: Path) -> Iterator[None]:
                 f"{work}: another run is writing there; wait for it, or give another folder"
             ) from None
         yield
+
+
+def _tell_missed(held_out: Prepared) -> None:
+    """Warn of what an evaluation set holds and nothing can be compared with."""
+    course = held_out.course
+    kinds = course.faults + Counter({reason: n for (_, reason), n in course.dropped.items()})
+    if kinds:
+        said = ", ".join(f"{kind} {n:,}" for kind, n in kinds.items())
+        first = f", the first: {course.told[0]}" if course.told else ""
+        warnings.warn(
+            f"held_out {held_out.name}: not all of it can be kept out of the training data ({said}){first}",
+            UserWarning,
+            stacklevel=3,
+        )
+
+
+def _why_none(waterfall: Waterfall) -> str:
+    """Why no sample is left, for an error."""
+    read = sum(course.read for course in waterfall.values())
+    if not read:
+        told = [line for course in waterfall.values() for line in course.told[:1]]
+        return f"the sources have no sample that can be used{''.join(f'; {line}' for line in told[:1])}"
+    dropped = sum((course.dropped for course in waterfall.values()), Counter[Reason]())
+    (step, reason), count = dropped.most_common(1)[0]
+    return (
+        f"of {read:,} samples none is left, and most were left out by {step} ({reason}: {count:,}); relax "
+        "the steps or add data"
+    )
 
 
 def _plain(waterfall: Waterfall) -> dict[str, Any]:
