@@ -75,18 +75,16 @@ def test_no_format_is_forgotten() -> None:
 @pytest.mark.parametrize("name", FORMATS)
 def test_a_recipe_reads_the_format_and_keeps_it_out(name: str, tmp_path: Path) -> None:
     """The picture is in the result, and it is not where an evaluation set of the format holds it."""
-    Image.effect_noise((40, 20), 80).convert("RGB").save(tmp_path / "a.png")
+    folder = tmp_path / "set"
+    folder.mkdir()
+    Image.effect_noise((40, 20), 80).convert("RGB").save(folder / "a.png")
     options, files = FORMATS[name]
     for file, content in files.items():
-        (tmp_path / file).write_text(content if isinstance(content, str) else json.dumps(content))
+        (folder / file).write_text(content if isinstance(content, str) else json.dumps(content))
     if name == "samples":
         cat = Objects(((1, 2, 10, 10),), ("cat",))
-        save_samples(
-            [Sample("1", tmp_path / "a.png", 40, 20, objects=cat, source="old")], tmp_path / "stored"
-        )
-    places = {
-        key: str(tmp_path / value) if isinstance(value, str) else value for key, value in options.items()
-    }
+        save_samples([Sample("1", folder / "a.png", 40, 20, objects=cat, source="old")], folder / "stored")
+    places = {key: str(folder / value) if isinstance(value, str) else value for key, value in options.items()}
     recipe, source = tmp_path / "recipe.yaml", {"format": name, **places}
     recipe.write_text(json.dumps({"sources": {"one": source}}))
     _, waterfall = curate(recipe, tmp_path / "out")

@@ -1,6 +1,7 @@
 """Whole runs, on stand-ins of the sets that the paper's recipe reads."""
 
 import os
+import random
 import signal
 import subprocess
 import sys
@@ -356,6 +357,18 @@ def test_an_empty_result_says_why(settings, tmp_path: Path) -> None:
     recipe = small(tmp_path, settings[1], "steps: [{step: count, least: 99}]\n")
     words = r"out: of 10 samples none is left, and most were left out by count \(fewer than 99 objects: 10\)"
     with pytest.raises(DataError, match=words):
+        curate(recipe, tmp_path / "out")
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="file names are Unicode elsewhere")
+def test_a_name_that_is_not_unicode_is_one_line(tmp_path: Path) -> None:
+    standins.picture(random.Random(0), tmp_path / os.fsdecode(b"caf\xe9.jpg"))
+    (tmp_path / os.fsdecode(b"caf\xe9.txt")).write_text("0 0.5 0.5 0.5 0.5\n")
+    recipe = tmp_path / "recipe.yaml"
+    recipe.write_text(
+        f"sources: {{one: {{format: yolo, folder: {tmp_path}, images: {tmp_path}, names: [cat]}}}}"
+    )
+    with pytest.raises(DataError, match=r"one: sample 'one/caf\\udce9' of image .* is not Unicode; rename"):
         curate(recipe, tmp_path / "out")
 
 

@@ -19,6 +19,7 @@ from vision_r1_data.curate.recipe import Recipe, Source
 from vision_r1_data.curate.step import Reason, Step, apply_steps
 from vision_r1_data.curate.steps import Fingerprint
 from vision_r1_data.curate.waterfall import Course
+from vision_r1_data.errors import DataError
 from vision_r1_data.faults import Faults
 from vision_r1_data.sample import Sample
 from vision_r1_data.store import is_shard, read_notes, read_shard, write_shard
@@ -114,7 +115,13 @@ def _chunk_digest(samples: Sequence[Sample]) -> str:
         # A set may have thousands of categories, which most of its samples share.
         shared, asked = sample.categories == asked, sample.categories
         one = [replace(sample, categories=()), None if shared else asked]
-        digest.update(msgspec.json.encode(one, enc_hook=_file))
+        try:
+            digest.update(msgspec.json.encode(one, enc_hook=_file))
+        except UnicodeEncodeError as error:
+            raise DataError(
+                f"{sample.source}: sample {sample.id!a} of image {sample.image_name!a} has a name or a text "
+                "that is not Unicode; rename or remove it"
+            ) from error
     return digest.hexdigest()[:16]
 
 
