@@ -117,6 +117,13 @@ def test_no_samples(tmp_path: Path) -> None:
     assert not (tmp_path / "set").exists()
 
 
+@pytest.mark.parametrize("number", [0, 1], ids=["objects", "negative"])
+def test_one_sample_alone(samples, tmp_path: Path, number: int) -> None:
+    manifest = save_samples(samples[number : number + 1], tmp_path / "set")
+    assert read_manifest(tmp_path / "set") == manifest
+    assert manifest.negatives == number
+
+
 def test_the_card_says_what_is_there(samples, tmp_path: Path) -> None:
     manifest = save_samples(samples, tmp_path / "set", title="Cats")
     card = (tmp_path / "set" / "README.md").read_text(encoding="utf-8")
@@ -129,11 +136,51 @@ def test_a_folder_appears_whole_or_not_at_all(samples, tmp_path: Path) -> None:
     samples[4].image.unlink()
     with pytest.raises(DataError, match=r"4\.png: No such file .*; add the file or drop sample '4'"):
         save_samples(samples, tmp_path / "set")
-    assert not (tmp_path / "set").exists()
+    assert not list(tmp_path.glob("set*"))
     save_samples(samples[:4], tmp_path / "set")
     with pytest.raises(DataError, match="set: is there already"):
         save_samples(samples[:4], tmp_path / "set")
     assert read_manifest(tmp_path / "set").samples == 4
+
+
+def test_what_is_there_is_replaced_when_all_is_written(samples, tmp_path: Path) -> None:
+    old = save_samples(samples[:2], tmp_path / "set")
+    (tmp_path / "set.partial" / "data").mkdir(parents=True)  # of a process that was killed
+    missing = replace(samples[4], image=tmp_path / "none.png")
+    with pytest.raises(DataError, match=r"none\.png: No such file"):
+        save_samples([samples[3], missing], tmp_path / "set", force=True)
+    assert verify(tmp_path / "set") == old
+    new = save_samples(samples, tmp_path / "set", force=True)
+    assert verify(tmp_path / "set") == new
+    assert [path.name for path in tmp_path.glob("set*")] == ["set"]
+
+
+def test_a_kill_while_a_folder_is_replaced_loses_nothing(samples, tmp_path: Path) -> None:
+    old = save_samples(samples[:2], tmp_path / "set")
+    (tmp_path / "set").rename(tmp_path / "set.replaced")
+    with pytest.raises(DataError, match="there are no samples to write"):
+        save_samples([], tmp_path / "set")
+    assert verify(tmp_path / "set") == old
+    assert not (tmp_path / "set.replaced").exists()
+
+
+@pytest.mark.parametrize("make", [Path.touch, lambda path: (path / "photos").mkdir(parents=True)])
+def test_force_replaces_nothing_but_samples(samples, tmp_path: Path, make) -> None:
+    make(tmp_path / "mine")
+    with pytest.raises(DataError, match="mine: holds no stored samples and is not replaced"):
+        save_samples(samples, tmp_path / "mine", force=True)
+    assert (tmp_path / "mine").exists()
+    (tmp_path / "empty").mkdir()
+    assert save_samples(samples, tmp_path / "empty", force=True).samples == 7
+
+
+def test_linked_images_are_found_from_any_folder(
+    samples, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    save_samples([replace(samples[0], image=Path("0.png"))], "set", embed=False)
+    monkeypatch.chdir(tmp_path.parent)
+    assert next(stream_samples(tmp_path / "set")).load_image().size == (40, 30)
 
 
 def test_damage_is_told(samples, tmp_path: Path) -> None:

@@ -583,6 +583,7 @@ def test_what_is_bad_is_left_out_and_told(command, broken, tmp_path):
     ("arguments", "words"),
     [
         (["{set}"], "has its images elsewhere; give their folder with --images"),
+        (["none"], "none: is not there; give a folder that curate wrote, or an annotation file"),
         (["{set}", "--images", "none"], "none: is not a folder; give the folder that holds the images"),
         (["none.json", "--images", "{images}"], "none.json: there is no such file; give the path of a COCO"),
         (["{images}"], "manifest.json: No such file or directory; give a folder that"),

@@ -176,20 +176,20 @@ def save_samples(
     Args:
         samples: in their order.
         folder: which must not be there yet.
-        embed: copy the files of images into the shards, as they are; else rows hold their paths.
+        embed: copy the files of images into the shards, as they are; else rows hold their absolute paths.
         title: of the card; by default the name of the folder.
         provenance: how the data came to be, for the manifest; plain JSON.
         notes: Markdown that is added to the card.
         files: name -> text of other files that belong to it, such as a plot in the notes.
-        force: replace a folder that is there.
+        force: replace a folder of samples that is there, when all is written.
 
     Raises:
-        DataError: the folder is there, there are no samples, or the file of an image cannot be read.
+        DataError: the folder is there and may not be replaced, there are no samples, or the file of an image
+            cannot be read.
     """
     folder = Path(folder)
-    if folder.exists() and not force:
-        raise DataError(f"{folder}: is there already; remove it, or give another folder")
-    with _appearing(folder) as partial:
+    check_free(folder, force=force)
+    with _appearing(folder.resolve()) as partial:
         manifest = _write(samples, partial, embed=embed, provenance=provenance or {})
         content = msgspec.json.format(msgspec.json.encode(manifest), indent=2)
         (partial / MANIFEST).write_bytes(content + b"\n")
@@ -197,6 +197,23 @@ def save_samples(
         for name, text in files.items():
             (partial / name).write_text(text, encoding="utf-8")
     return manifest
+
+
+def check_free(folder: Path, *, force: bool) -> None:
+    """Check that samples may be written there.
+
+    Raises:
+        DataError: the folder is there, and `force` does not say to replace it or it holds no stored samples.
+    """
+    if not folder.exists():
+        return
+    if not force:
+        raise DataError(f"{folder}: is there already; give another folder, or replace it with force")
+    empty = folder.is_dir() and not any(folder.iterdir())
+    if not empty and not (folder / MANIFEST).is_file():
+        raise DataError(
+            f"{folder}: holds no stored samples and is not replaced; remove it, or give another folder"
+        )
 
 
 def read_manifest(folder: Path | str) -> Manifest:
@@ -315,6 +332,15 @@ def write_shard(samples: Sequence[Sample], path: Path, notes: Any = None) -> Non
     partial.replace(path)
 
 
+def is_shard(path: Path) -> bool:
+    """Whether a Parquet file is there and whole, as its end tells: a power cut may leave half of it."""
+    try:
+        pq.read_metadata(path)
+    except (OSError, pa.ArrowException):
+        return False
+    return True
+
+
 def read_notes(path: Path) -> Any:
     """The notes of `write_shard`."""
     return msgspec.json.decode(pq.read_metadata(path).metadata[_NOTES])
@@ -332,10 +358,12 @@ def _write(
     with _ShardWriter(folder, shards) as writer:
         for sample in samples:
             row = to_row(sample, embed=embed)
+            if row["image"]["bytes"] is None:
+                row["image"]["path"] = str(Path(row["image"]["path"]).absolute())
             content.update(_digest(row))
             writer.add(row)
             counts[sample.source, sample.task, sample.stratum] += 1
-            totals.update(samples=1, objects=len(sample.objects), negatives=not sample.objects)
+            totals.update(samples=1, objects=len(sample.objects), negatives=int(not sample.objects))
     if not shards:
         raise DataError(f"{folder.stem}: there are no samples to write; give at least one")
     return Manifest(
@@ -411,13 +439,25 @@ def _sha256(path: Path) -> str:
 
 @contextmanager
 def _appearing(folder: Path) -> Iterator[Path]:
-    """A folder beside it to write in, which takes its place when all is written."""
-    partial = folder.with_name(f"{folder.name}.partial")
-    shutil.rmtree(partial, ignore_errors=True)
+    """A folder beside it to write in, which takes its place when all is written; else it goes away.
+
+    What is replaced is moved aside first, so that at no moment neither is whole.
+    """
+    partial, replaced = (folder.with_name(f"{folder.name}.{kind}") for kind in ("partial", "replaced"))
+    if replaced.exists() and not folder.exists():  # a process that died between the two moves
+        replaced.replace(folder)
+    for left in (partial, replaced):
+        shutil.rmtree(left, ignore_errors=True)
     partial.mkdir(parents=True)
-    yield partial
-    shutil.rmtree(folder, ignore_errors=True)
-    partial.replace(folder)
+    try:
+        yield partial
+        if folder.exists():
+            folder.replace(replaced)
+        partial.replace(folder)
+    except BaseException:
+        shutil.rmtree(partial, ignore_errors=True)
+        raise
+    shutil.rmtree(replaced, ignore_errors=True)
 
 
 _CARD = """---

@@ -1,12 +1,14 @@
 """Whole runs, on stand-ins of the sets that the paper's recipe reads."""
 
 import os
+import random
 import shutil
 import signal
 import subprocess
 import sys
 import time
 from collections import Counter
+from concurrent.futures.process import BrokenProcessPool
 from pathlib import Path
 
 import pytest
@@ -17,7 +19,8 @@ import standins
 
 from vision_r1_data import DataError, stream_samples
 from vision_r1_data.curate import WATERFALL, curate, load_recipe, prepare, run
-from vision_r1_data.store import read_manifest, verify
+from vision_r1_data.scenes import write_scenes
+from vision_r1_data.store import MANIFEST, read_manifest, verify
 
 COUNTS = {
     ("coco", "hard"): 150,
@@ -128,19 +131,24 @@ def test_workers_change_nothing_and_the_seed_does(made, settings: list[str], tmp
     assert other.content != made[1].content
 
 
-def test_a_killed_run_goes_on(made, settings: list[str], tmp_path: Path) -> None:
-    """The process dies without a word between two parts; the second run makes the same data."""
+@pytest.mark.parametrize("how", [signal.SIGKILL, signal.SIGINT], ids=["killed", "Ctrl-C"])
+def test_a_stopped_run_goes_on(made, settings: list[str], tmp_path: Path, how: signal.Signals) -> None:
+    """It ends between two parts, and its workers with it; the second run makes the same data."""
     out, work = tmp_path / "killed", tmp_path / "killed.work"
     script = tmp_path / "script.py"
     script.write_text(
-        "import sys\nfrom vision_r1_data.curate import curate\n"
-        "if __name__ == '__main__':\n    curate('paper49k', sys.argv[1], overrides=sys.argv[2:], workers=2)\n"
+        "import signal, sys\nfrom vision_r1_data.curate import curate\n"
+        "if __name__ == '__main__':\n    signal.signal(signal.SIGINT, signal.default_int_handler)\n"
+        "    curate('paper49k', sys.argv[1], overrides=sys.argv[2:], workers=2)\n"
     )
-    process = subprocess.Popen([sys.executable, script, out, *settings], start_new_session=True)
+    command = [sys.executable, script, out, *settings]
+    process = subprocess.Popen(command, start_new_session=True, stderr=subprocess.PIPE, text=True)
     while not list(work.glob("*/*.parquet")) and process.poll() is None:
         time.sleep(0.001)
-    os.killpg(process.pid, signal.SIGKILL)
-    process.wait()
+    # a terminal sends Ctrl-C to the workers too, and who kills a process knows nothing of them
+    (os.killpg if how == signal.SIGINT else os.kill)(process.pid, how)
+    _, said = process.communicate(timeout=60)  # the workers have ended when nobody can write any more
+    assert said.count("Traceback") == (how == signal.SIGINT)
     assert list(work.glob("*/*.parquet"))
     assert not out.exists()
     manifest, _ = curate("paper49k", out, overrides=settings)
@@ -166,11 +174,40 @@ def test_what_was_prepared_is_not_prepared_again(
     held_out = ["coco_val", "refcoco_val", "refcoco__val", "refcocog_val", "odinw_test"]
     assert calls == [*held_out, *sources]
     calls.clear()
-    path = data / "v3det" / "annotations" / "v3det_2023_v1_train.json"
-    os.utime(path, (1, 1))
+    os.utime(next((data / "v3det").rglob("*.jpg")), (1, 1))
     manifest, _ = curate("paper49k", tmp_path / "out", overrides=settings)
     assert calls == ["v3det"]
     assert manifest.content == made[1].content
+
+
+@pytest.mark.parametrize("change", ["image added", "image replaced", "part cut off"])
+def test_what_changed_since_a_stopped_run_is_prepared_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, change: str
+) -> None:
+    """Parts of the stopped run that hold other samples than now are not mistaken for theirs."""
+    monkeypatch.setattr(prepare, "_CHUNK", 4)
+    annotations = write_scenes(tmp_path / "scenes", 10, seed=0)
+    picture = tmp_path / "scenes" / "images" / "000003.png"
+    content = picture.read_bytes()
+    if change == "image added":
+        picture.unlink()
+    elif change == "image replaced":
+        picture.write_bytes(content[:100])
+    recipe = tmp_path / "recipe.yaml"
+    recipe.write_text(
+        f"sources:\n  s: {{format: coco, annotations: {annotations}, images: {picture.parent}}}\n"
+        "steps: [{step: fingerprint}]\nduplicates: null\nmix: [{source: s, count: 99}]\n"
+    )
+    with pytest.raises(DataError, match="too few samples"):
+        curate(recipe, tmp_path / "out")
+    picture.write_bytes(content)
+    if change == "part cut off":
+        part = next((tmp_path / "out.work").glob("*/000000-*.parquet"))
+        part.write_bytes(part.read_bytes()[:-50])
+    recipe.write_text(recipe.read_text().replace("count: 99", "count: 10"))
+    resumed, waterfall = curate(recipe, tmp_path / "out")
+    assert waterfall["s"].read == resumed.samples == 10
+    assert resumed.content == curate(recipe, tmp_path / "fresh")[0].content
 
 
 def _with_count(settings: list[str], number: int, count: int):
@@ -186,10 +223,57 @@ def test_a_folder_that_is_there_is_not_replaced(made, settings: list[str], tmp_p
         curate("paper49k", made[0], overrides=settings)
     recipe = small(tmp_path, standins.folders(made[0].parent)[0])
     (tmp_path / "out").mkdir()
-    (tmp_path / "out" / "old").touch()
+    (tmp_path / "out" / "photo.jpg").touch()
+    with pytest.raises(DataError, match="holds no stored samples and is not replaced"):
+        curate(recipe, tmp_path / "out", force=True)
+    (tmp_path / "out" / MANIFEST).touch()
     with pytest.raises(DataError, match="there is no such file"):
         curate(recipe, tmp_path / "out", force=True)
-    assert (tmp_path / "out" / "old").exists()
+    assert (tmp_path / "out" / "photo.jpg").exists()
+    assert not (tmp_path / "out.work").exists()
+
+
+def test_a_folder_is_written_by_one_run_at_a_time(
+    settings: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    recipe, real, said = small(tmp_path, settings[1]), prepare._prepare, list[str]()
+
+    def meanwhile(*arguments) -> None:
+        with pytest.raises(DataError) as error:
+            curate(recipe, tmp_path / "out", force=True)
+        said.append(str(error.value))
+        real(*arguments)
+
+    monkeypatch.setattr(prepare, "_prepare", meanwhile)
+    curate(recipe, tmp_path / "out")
+    assert said == [
+        f"{tmp_path / 'out.work'}: another run is writing there; wait for it, or give another folder"
+    ]
+    verify(tmp_path / "out")
+
+
+@pytest.mark.parametrize(
+    ("error", "words"),
+    [
+        (
+            OSError(28, "No space left on device"),
+            "out: cannot go on ([Errno 28] No space left on device); correct",
+        ),
+        (BrokenProcessPool(), "out: a worker ended without a word, as when memory runs out; call again"),
+    ],
+    ids=["disk full", "worker killed"],
+)
+def test_what_the_machine_lacks_is_one_line(
+    settings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, error: Exception, words: str
+) -> None:
+    def fail(*_) -> None:
+        raise error
+
+    monkeypatch.setattr(prepare, "_prepare", fail)
+    with pytest.raises(DataError) as told:
+        curate(small(tmp_path, settings[1]), tmp_path / "out")
+    assert words in str(told.value)
+    assert "\n" not in str(told.value)
 
 
 def small(folder: Path, coco: str, more: str = "") -> Path:
@@ -305,6 +389,40 @@ def test_bad_records_are_counted_or_fatal(data: Path, settings, tmp_path: Path) 
     assert "there is no image" in waterfall["coco"].told[0]
     with pytest.raises(DataError, match=r"or skip what is bad with bad_records=skip"):
         curate(recipe, tmp_path / "again", overrides=["bad_records=error"])
+
+
+def test_what_of_an_evaluation_set_cannot_be_compared_with_is_told(settings, tmp_path: Path) -> None:
+    annotations = write_scenes(tmp_path / "scenes", 5, seed=0)
+    images = tmp_path / "scenes" / "images"
+    (images / "000001.png").unlink()
+    (images / "000002.png").write_bytes((images / "000002.png").read_bytes()[:100])
+    held_out = f"held_out:\n  eval: {{format: coco, annotations: {annotations}, images: {images}}}\n"
+    with (
+        pytest.warns(UserWarning, match=r"held_out eval: .* \(missing_image 1\), the first: .*"),
+        pytest.warns(
+            UserWarning, match="held_out: 1 images cannot be decoded; they are known by their ids only"
+        ),
+    ):
+        curate(small(tmp_path, settings[1], held_out), tmp_path / "out")
+
+
+def test_an_empty_result_says_why(settings, tmp_path: Path) -> None:
+    recipe = small(tmp_path, settings[1], "steps: [{step: count, least: 99}]\n")
+    words = r"out: of 10 samples none is left, and most were left out by count \(fewer than 99 objects: 10\)"
+    with pytest.raises(DataError, match=words):
+        curate(recipe, tmp_path / "out")
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="file names are Unicode elsewhere")
+def test_a_name_that_is_not_unicode_is_one_line(tmp_path: Path) -> None:
+    standins.picture(random.Random(0), tmp_path / os.fsdecode(b"caf\xe9.jpg"))
+    (tmp_path / os.fsdecode(b"caf\xe9.txt")).write_text("0 0.5 0.5 0.5 0.5\n")
+    recipe = tmp_path / "recipe.yaml"
+    recipe.write_text(
+        f"sources: {{one: {{format: yolo, folder: {tmp_path}, images: {tmp_path}, names: [cat]}}}}"
+    )
+    with pytest.raises(DataError, match=r"one: sample 'one/caf\\udce9' of image .* is not Unicode; rename"):
+        curate(recipe, tmp_path / "out")
 
 
 def test_workers_must_be_some(settings, tmp_path: Path) -> None:

@@ -7,7 +7,7 @@ import re
 from collections import Counter, deque
 from collections.abc import Iterator, Sequence
 from concurrent.futures import Future, ProcessPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from importlib.metadata import version
 from itertools import chain, count, islice
 from pathlib import Path
@@ -19,9 +19,10 @@ from vision_r1_data.curate.recipe import Recipe, Source
 from vision_r1_data.curate.step import Reason, Step, apply_steps
 from vision_r1_data.curate.steps import Fingerprint
 from vision_r1_data.curate.waterfall import Course
+from vision_r1_data.errors import DataError
 from vision_r1_data.faults import Faults
 from vision_r1_data.sample import Sample
-from vision_r1_data.store import MANIFEST, read_notes, read_shard, write_shard
+from vision_r1_data.store import is_shard, read_notes, read_shard, write_shard
 
 _CHUNK = 512  # samples of a part: what a kill may lose, for each worker
 
@@ -82,8 +83,8 @@ class Preparer:
             if not (chunk := list(islice(samples, _CHUNK))):
                 break
             course.read += len(chunk)
-            part = folder / f"{number:06d}.parquet"
-            if part.exists():
+            part = folder / f"{number:06d}-{_chunk_digest(chunk)}.parquet"
+            if is_shard(part):
                 waiting.append((part, None))
             elif self.pool is None:
                 _prepare(chunk, steps, self.recipe.seed, part)
@@ -103,12 +104,35 @@ class Preparer:
         return [*steps, Fingerprint(unreadable=held_out)] if compared and not there else list(steps)
 
     def _digest(self, name: str, source: Source, steps: Sequence[Step]) -> str:
-        """What the parts of a source depend on."""
-        paths = [Path(option) for option in source.options.values() if isinstance(option, str)]
-        files = [file for path in paths for file in (path, path / MANIFEST) if file.is_file()]
-        stats = [(file.stat().st_size, file.stat().st_mtime_ns) for file in files]
-        what = [version("vision-r1-data"), name, source, list(steps), self.recipe.seed, stats, _CHUNK]
-        return hashlib.sha256(msgspec.json.encode(what, enc_hook=str)).hexdigest()[:16]
+        """What the parts of a source depend on, beside their samples."""
+        what = [version("vision-r1-data"), name, source, list(steps), self.recipe.seed]
+        return hashlib.sha256(msgspec.json.encode(what, enc_hook=_file)).hexdigest()[:16]
+
+
+def _chunk_digest(samples: Sequence[Sample]) -> str:
+    """Another one where a sample or the file of its image has changed, so that no part is mistaken for it."""
+    digest, asked = hashlib.sha256(), None
+    for sample in samples:
+        # A set may have thousands of categories, which most of its samples share.
+        shared, asked = sample.categories == asked, sample.categories
+        one = [replace(sample, categories=()), None if shared else asked]
+        try:
+            digest.update(msgspec.json.encode(one, enc_hook=_file))
+        except UnicodeEncodeError as error:
+            raise DataError(
+                f"{sample.source}: sample {sample.id!a} of image {sample.image_name!a} has a name or a text "
+                "that is not Unicode; rename or remove it"
+            ) from error
+    return digest.hexdigest()[:16]
+
+
+def _file(path: Path) -> list[str | int]:
+    """A file by its name, size and time."""
+    try:
+        stat = path.stat()
+    except OSError:
+        return [str(path)]
+    return [str(path), stat.st_size, stat.st_mtime_ns]
 
 
 def _prepare(samples: Sequence[Sample], steps: Sequence[Step], seed: int, part: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
@@ -67,7 +68,14 @@ class Selection:
         steps: list[Step] = []
         if held_out:
             evaluated = chain.from_iterable(one.samples() for one in held_out)
-            steps.append(Leakage(evaluated, self._recipe.leakage.distance))
+            leakage = Leakage(evaluated, self._recipe.leakage.distance)
+            if leakage.unseen:
+                warnings.warn(
+                    f"held_out: {leakage.unseen:,} images cannot be decoded; they are known by their ids only",
+                    UserWarning,
+                    stacklevel=4,
+                )
+            steps.append(leakage)
         if self._recipe.difficulty is not None:
             steps.append(self._recipe.difficulty)
         if self._recipe.duplicates is not None:

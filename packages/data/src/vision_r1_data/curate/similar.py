@@ -100,10 +100,14 @@ class Leakage:
     def __init__(self, held_out: Iterable[Sample], distance: int | None = 4) -> None:
         self._images: set[str] = set()
         self._index = None if distance is None else HashIndex(distance)
+        self.unseen = 0
+        """Samples that are known by their ids only, as their images could not be decoded."""
         for sample in held_out:
             self._images.add(sample.image_id)
             if self._index is not None and sample.fingerprint is not None:
                 self._index.add(sample.fingerprint, sample.image_id)
+            elif self._index is not None:
+                self.unseen += 1
         self._images.discard("")
 
     def __call__(self, sample: Sample, context: Context) -> Sample | Dropped:

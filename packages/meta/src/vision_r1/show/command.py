@@ -65,6 +65,8 @@ def run_show(path: Path, images: Path | None, out: Path | None = None, *, most: 
 def _samples_of(path: Path, images: Path | None, faults: Faults) -> Iterator[Sample]:
     if path.is_dir():
         return stream_samples(path)
+    if images is None and not path.exists():
+        raise DataError(f"{path}: is not there; give a folder that curate wrote, or an annotation file")
     if images is None:
         raise DataError(f"{path}: has its images elsewhere; give their folder with --images")
     return read_coco(path, images, masks=True, faults=faults)
