@@ -1,5 +1,6 @@
 import random
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 from hypothesis import given
@@ -176,3 +177,13 @@ def test_looks_of_a_held_out_picture_without_an_id() -> None:
 
 def test_nothing_is_held_out() -> None:
     assert through(Leakage([]), sample("a", 0), sample("b", None, "coco:1")) == ["kept", "kept"]
+
+
+def test_one_file_under_two_ids_is_no_duplicate() -> None:
+    """As when a folder of images is read for two questions, under two names of sources."""
+    samples = [
+        replace(sample("asked/1", 7, "asked:1.png"), image=Path("1.png")),
+        replace(sample("one/1", 7, "one:1.png"), image=Path("1.png")),
+        replace(sample("other/1", 7, "other:1.png"), image=Path("2.png")),
+    ]
+    assert through(Duplicates(), *samples) == ["kept", "kept", "near duplicate of another picture"]

@@ -71,7 +71,7 @@ class Selection:
             leakage = Leakage(evaluated, self._recipe.leakage.distance)
             if leakage.unseen:
                 warnings.warn(
-                    f"held_out: {leakage.unseen:,} images cannot be decoded; they are known by their ids only",
+                    f"held_out: {leakage.unseen:,} images cannot be decoded; only their ids are known",
                     UserWarning,
                     stacklevel=4,
                 )

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Iterable
 from itertools import pairwise
+from pathlib import Path
 
 from vision_r1_data.curate.step import Context, Dropped
 from vision_r1_data.sample import Sample
@@ -57,7 +58,7 @@ class HashIndex:
 class Duplicates:
     """Leave out samples that were there before, and near duplicates of pictures that were.
 
-    Samples that ask different things of one image are no duplicates: its `image_id` tells. Memory grows by
+    Samples that ask different things of one image are no duplicates: its `image_id` or its file tells. Memory grows by
     some hundred bytes a picture.
 
     Args:
@@ -78,12 +79,14 @@ class Duplicates:
         self._samples.add(sample.id)
         if self._index is None or sample.fingerprint is None:
             return sample
-        image = sample.image_id or sample.id
-        if image not in self._images:
+        names = {sample.image_id or sample.id}
+        if isinstance(sample.image, Path):
+            names.add(str(sample.image))
+        if self._images.isdisjoint(names):
             if self._index.find(sample.fingerprint) is not None:
                 return Dropped("near duplicate of another picture")
-            self._images.add(image)
-            self._index.add(sample.fingerprint, image)
+            self._index.add(sample.fingerprint, sample.image_id)
+        self._images |= names
         return sample
 
 
