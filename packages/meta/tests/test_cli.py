@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from vision_r1.cli import _folder, _parser
+from vision_r1.cli import _folder, _parsed, _parser
 
 
 def test_help_names_the_commands_and_imports_nothing_heavy():
@@ -31,11 +31,35 @@ def test_defaults_of_the_quickstart():
 
 
 @pytest.mark.parametrize(
-    "order", [["--config", "a.yaml", "b=1", "c=2"], ["b=1", "c=2", "--config", "a.yaml"]]
+    "order",
+    [
+        ["--config", "a.yaml", "b=1", "c=2"],
+        ["b=1", "c=2", "--config", "a.yaml"],
+        ["b=1", "--config", "a.yaml", "c=2"],
+    ],
 )
-def test_overrides_stand_before_or_after_options(order):
-    arguments = _parser().parse_args(["train", *order])
+def test_settings_stand_before_or_after_options(order):
+    arguments = _parsed(["train", *order])
     assert (arguments.config, arguments.overrides) == (Path("a.yaml"), ["b=1", "c=2"])
+
+
+@pytest.mark.parametrize(
+    "order", [["paper49k", "--out", "a", "b=1", "c=2"], ["--out", "a", "paper49k", "b=1", "--force", "c=2"]]
+)
+def test_settings_of_a_recipe_stand_before_or_after_options(order):
+    arguments = _parsed(["curate", *order])
+    assert (arguments.recipe, arguments.out, arguments.overrides) == ("paper49k", Path("a"), ["b=1", "c=2"])
+
+
+@pytest.mark.parametrize(
+    ("words", "unknown"),
+    [(["train", "a=1", "--ouut", "b"], "--ouut b"), (["data", "show", "a", "b"], "b")],
+    ids=["option", "word"],
+)
+def test_what_a_command_does_not_know_is_an_error(words, unknown, capsys):
+    with pytest.raises(SystemExit, match="2"):
+        _parsed(words)
+    assert f"unrecognized arguments: {unknown}\n" in capsys.readouterr().err
 
 
 def test_the_default_folder_is_one_that_is_free(tmp_path):

@@ -18,7 +18,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Run a subcommand; the exit code is 0 for success, 1 for an audit that finds a hole, 2 for bad input,
     130 when interrupted.
     """
-    arguments = _parser().parse_args(argv)
+    arguments = _parsed(argv)
     for future in (DeprecationWarning, FutureWarning):  # for the authors of libraries, not for who runs them
         warnings.simplefilter("ignore", future)
     warnings.showwarning = lambda message, *_: print(f"vision-r1: {message}", file=sys.stderr)
@@ -166,6 +166,17 @@ def _folder(arguments: argparse.Namespace, default: Path) -> Path:
         number += 1
         free = default.with_name(f"{default.name}-{number}")
     return free
+
+
+def _parsed(argv: Sequence[str] | None) -> argparse.Namespace:
+    """The arguments of the command line. Settings may stand around options, where argparse leaves them over."""
+    parser = _parser()
+    arguments, rest = parser.parse_known_args(argv)
+    if rest and ("overrides" not in arguments or any(word.startswith("-") for word in rest)):
+        parser.error(f"unrecognized arguments: {' '.join(rest)}")
+    if rest:
+        arguments.overrides = [*arguments.overrides, *rest]
+    return arguments
 
 
 def _parser() -> argparse.ArgumentParser:
