@@ -115,7 +115,7 @@ def test_a_sample_belongs_to_the_first_kind_that_it_fits() -> None:
     narrow_first = drawn([Take("coco", 3, stratum="hard"), Take("coco", 20)], offered)
     assert Counter(id.split("/")[0] for id in narrow_first) == {"coco": 3, "easy": 20}
     wide_first = [Take("coco", 40), Take("coco", 1, stratum="hard")]
-    with pytest.raises(DataError, match=r"too few samples of 1 kinds \(coco hard: 0 of 1\)"):
+    with pytest.raises(DataError, match=r"too few samples of 1 kind \(coco hard: 0 of 1\)"):
         drawn(wide_first, offered)
 
 

@@ -289,7 +289,7 @@ ERRORS = {
     ),
     "interpolation of nothing": (
         SMALL + "title: ${folders.x}",
-        "title: Interpolation key 'folders.x' not found; correct it",
+        "title: Interpolation key 'folders.x' not found; correct it, or give it as folders.x=...",
     ),
     "interpolation of itself": (
         SMALL + "title: ${title}",
@@ -378,6 +378,12 @@ def test_a_source_names_its_samples(tmp_path: Path) -> None:
     assert (sample.id, sample.source, sample.image_id) == ("mine/7", "mine", "mine:1.png")
     assert (sample.task, len(sample.objects)) == ("counting", 1)
     assert faults.counts == {"bad_box": 1}
+
+
+def test_a_value_that_a_reader_refuses(tmp_path: Path) -> None:
+    options = {"folder": str(tmp_path), "images": str(tmp_path), "names": ["cat"], "version": "v8"}
+    with pytest.raises(DataError, match=r"^mine: version must be one of v5, v7, darknet, seg, got 'v8'$"):
+        Source("yolo", options).read("mine", Faults())
 
 
 def test_a_source_of_saved_samples_keeps_their_names(tmp_path: Path) -> None:

@@ -168,7 +168,7 @@ def test_what_was_prepared_is_not_prepared_again(
         real(samples, steps, seed, part)
 
     monkeypatch.setattr(prepare, "_prepare", counted)
-    with pytest.raises(DataError, match=r"too few samples of 1 kinds \(v3det easy: \d+ of 99999\)"):
+    with pytest.raises(DataError, match=r"too few samples of 1 kind \(v3det easy: \d+ of 99999\).*; of v3det"):
         curate(_with_count(settings, 7, 99_999), tmp_path / "out")
     sources = ["coco", "odinw", "v3det", "refcoco", "visual_genome"]
     held_out = ["coco_val", "refcoco_val", "refcoco__val", "refcocog_val", "odinw_test"]
@@ -274,6 +274,25 @@ def test_what_the_machine_lacks_is_one_line(
         curate(small(tmp_path, settings[1]), tmp_path / "out")
     assert words in str(told.value)
     assert "\n" not in str(told.value)
+
+
+def test_too_few_samples_tell_what_became_of_the_rest(settings, tmp_path: Path) -> None:
+    more = (
+        "steps: [{step: count, least: 1}, {step: strata}]\nduplicates: null\n"
+        "mix: [{source: coco, stratum: harrd, count: 1}]\n"
+    )
+    with pytest.raises(DataError) as caught:
+        curate(small(tmp_path, settings[1], more), tmp_path / "out")
+    assert str(caught.value).endswith(
+        "; of coco, 10 were read and 0 are left (10 mix: of no kind that it has: detection easy)"
+    )
+
+
+def test_a_source_without_samples_tells_why(settings, tmp_path: Path) -> None:
+    recipe = small(tmp_path, settings[1])
+    (tmp_path / "empty").mkdir()
+    with pytest.raises(DataError, match=r"^coco: has no sample .* \(missing_image 10\), the first: .*1001.jpg;"):
+        curate(recipe, tmp_path / "out", overrides=[f"sources.coco.images={tmp_path}/empty"])
 
 
 def small(folder: Path, coco: str, more: str = "") -> Path:

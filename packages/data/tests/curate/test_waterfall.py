@@ -68,6 +68,15 @@ def bars(svg: str) -> list[tuple[str, float, float]]:
     return [(r["fill"], float(r["x"]), float(r["x"]) + float(r["width"])) for r in rects]
 
 
+def test_a_course_in_one_line() -> None:
+    dropped = Counter({("clean", "tiny"): 2, ("mix", "more than it needs"): 1})
+    course = Course(9, dropped, faults=Counter(missing_image=4))
+    assert str(course) == (
+        "9 were read and 6 are left (2 clean: tiny; 1 mix: more than it needs; 4 bad records: missing_image)"
+    )
+    assert str(Course(9)) == "9 were read and 9 are left (nothing is left out)"
+
+
 def test_what_is_left_after_every_reason() -> None:
     assert list(COCO.rows()) == [
         ("clean", "no object left", 214, 118_073),

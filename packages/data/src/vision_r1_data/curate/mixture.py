@@ -94,18 +94,23 @@ class Mixture:
         Raises:
             DataError: there are fewer samples of a kind than it should have.
         """
-        short = [
-            f"{take}: {kind.offered} of {take.count}"
-            for take, kind in zip(self._takes, self._lowest, strict=True)
-            if take.count is not None and kind.offered < take.count
-        ]
-        if short:
+        if short := self.short():
+            kinds = "1 kind" if len(short) == 1 else f"{len(short)} kinds"
+            counts = "; ".join(f"{take}: {offered} of {take.count}" for take, offered in short.items())
             raise DataError(
-                f"mix: there are too few samples of {len(short)} kinds ({'; '.join(short)}); lower their "
-                "counts, add data, or relax the steps that drop them"
+                f"mix: there are too few samples of {kinds} ({counts}); lower their counts, add data, or "
+                "relax the steps that drop them"
             )
         for kind in self._lowest:
             kind.settle()
+
+    def short(self) -> dict[Take, int]:
+        """The kinds of which there are too few samples, and how many there are."""
+        return {
+            take: kind.offered
+            for take, kind in zip(self._takes, self._lowest, strict=True)
+            if take.count is not None and kind.offered < take.count
+        }
 
     def takes(self, sample: Sample) -> bool:
         """Whether the sample is in."""

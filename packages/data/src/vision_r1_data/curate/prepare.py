@@ -67,6 +67,8 @@ class Preparer:
             course.objects.update({(step, reason): n for step, reason, n in notes["objects"]})
             parts.append(part)
             self.progress.update(task, completed=course.read)
+        if not course.read:
+            raise DataError(f"{name}: has no sample that can be used: {faults}")
         self.progress.update(task, total=course.read)
         course.faults, course.told = faults.counts, faults.told
         course.dropped = in_order(course.dropped, steps)

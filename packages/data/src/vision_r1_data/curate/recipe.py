@@ -85,7 +85,10 @@ class Source(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
     def read(self, name: str, faults: Faults) -> Iterator[Sample]:
         """Its samples, with `name` as their source and in front of their ids."""
-        samples = READERS[self.format](**self.options, source=name, faults=faults)
+        try:
+            samples = READERS[self.format](**self.options, source=name, faults=faults)
+        except ValueError as error:
+            raise DataError(f"{name}: {error}") from error
         if self.format == "samples":
             return samples
         return (replace(sample, id=f"{name}/{sample.id}", source=name) for sample in samples)
@@ -223,7 +226,9 @@ def _resolved(content: DictConfig, path: Path) -> Any:
             # the error names the last part of a key, but all of one that an interpolation leads to
             key = error.full_key if isinstance(error, MissingMandatoryValue) else missing[1]
             raise DataError(f"{path}: {key} is left open; give it as {key}=...") from error
-        raise DataError(f"{path}: {error.full_key}: {said}; correct it") from error
+        left = re.search("Interpolation key '(\\S+)' not found", said)
+        how = f"correct it, or give it as {left[1]}=..." if left else "correct it"
+        raise DataError(f"{path}: {error.full_key}: {said}; {how}") from error
 
 
 def _line(error: Exception) -> str:

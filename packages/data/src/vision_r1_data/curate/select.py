@@ -19,6 +19,7 @@ from vision_r1_data.curate.prepare import Prepared, in_order
 from vision_r1_data.curate.recipe import Recipe
 from vision_r1_data.curate.similar import Duplicates, Leakage
 from vision_r1_data.curate.step import Context, Dropped, Reason, Step, apply_steps
+from vision_r1_data.errors import DataError
 from vision_r1_data.sample import Sample
 
 T = TypeVar("T")
@@ -47,7 +48,7 @@ class Selection:
             source.course.dropped.update(in_order(dropped, steps))
         self._sizes = [source.course.kept for source in sources]
         if self._mixture is not None:
-            self._mixture.settle()
+            self._settle(self._mixture)
             self._sizes = [self._mixture.taken(number) for number in range(len(sources))]
             for source, size in zip(sources, self._sizes, strict=True):
                 if surplus := source.course.kept - size:
@@ -85,13 +86,22 @@ class Selection:
     def _look(self, number: int, sample: Sample, steps: Sequence[Step], dropped: Counter[Reason]) -> bool:
         """Whether the mixture has a use for a sample, and it is left after the steps."""
         if self._mixture is not None and not self._mixture.has(sample):
-            dropped["mix", "of no kind that it has"] += 1
+            dropped["mix", f"of no kind that it has: {sample.task} {sample.stratum}".rstrip()] += 1
             return False
         for _ in apply_steps([sample], steps, seed=0, dropped=dropped, objects=Counter()):
             if self._mixture is not None:
                 self._mixture.offer(sample, number)
             return True
         return False
+
+    def _settle(self, mixture: Mixture) -> None:
+        """Choose; where there are too few, the error says what became of their sources."""
+        try:
+            mixture.settle()
+        except DataError as error:
+            short = {take.source for take in mixture.short()}
+            told = [f"of {one.name}, {one.course}" for one in self._sources if one.name in short]
+            raise DataError("; ".join([str(error), *told])) from error
 
     def _chosen(self) -> Iterator[Sample]:
         return interleave([self._of(number) for number in range(len(self._sources))], self._sizes)

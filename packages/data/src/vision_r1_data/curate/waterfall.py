@@ -51,6 +51,11 @@ class Course:
             left -= count
             yield step, reason, count, left
 
+    def __str__(self) -> str:
+        lost = [f"{count} {step}: {reason}" for step, reason, count, _ in self.rows()]
+        lost += [f"{count} bad records: {kind}" for kind, count in self.faults.items()]
+        return f"{self.read} were read and {self.kept} are left ({'; '.join(lost) or 'nothing is left out'})"
+
 
 Waterfall = dict[str, Course]
 """Source -> what became of its samples."""
