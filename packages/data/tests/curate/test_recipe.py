@@ -194,7 +194,10 @@ ERRORS = {
     "a number": ("7", "cannot be read (Invalid loaded object type: int); give a YAML file"),
     "a word": ("sources", "Expected `object`, got `null` - at `$.sources`"),
     "unknown key": (SMALL + "seeed: 1", "Object contains unknown field `seeed`; do you mean seed?"),
-    "nothing like it": (SMALL + "xyzzy: 1", "Object contains unknown field `xyzzy`"),
+    "nothing like it": (
+        SMALL + "xyzzy: 1",
+        "Object contains unknown field `xyzzy`; there are sources, steps, mix, ",
+    ),
     "a key that is a number": (SMALL + "1: 2", "Expected `str` - at `key` in `$`"),
     "wrong type": (SMALL + "seed: seven", "Expected `int`, got `str` - at `$.seed`"),
     "no curriculum": (SMALL + "curriculum: random", "Invalid enum value 'random' - at `$.curriculum`"),
@@ -211,7 +214,10 @@ ERRORS = {
         "Expected `int` >= 0 - at `$.leakage.distance`",
     ),
     "no sources": ("sources: {}", "sources is empty; name what to read"),
-    "sources of a list": ("sources: [coco]", "Expected `object`, got `array` - at `$.sources`"),
+    "sources of a list": (
+        "sources: [coco]",
+        "Expected `object`, got `array` - at `$.sources`; give keys and values",
+    ),
     "source of a word": ("sources: {a: coco}", "sources.a: format must be one of coco, "),
     "source of a list": ("sources: {a: [coco]}", "sources.a: format must be one of coco, "),
     "source of nothing": ("sources: {a: }", "sources.a: format must be one of coco, "),
@@ -222,7 +228,14 @@ ERRORS = {
         READER + "mask: true}",
         "sources.coco: Object contains unknown field `mask`; do you mean masks?",
     ),
-    "unknown key of a source": (READER + "step: []}", "sources.coco: Object contains unknown field `step`"),
+    "unknown key of a source": (
+        READER + "step: []}",
+        "sources.coco: Object contains unknown field `step`; do you mean steps?",
+    ),
+    "a key that another source may have": (
+        READER + "names: [cat]}",
+        "sources.coco: Object contains unknown field `names`; there are format, steps, annotations, images, ",
+    ),
     "missing reader option": (
         "sources: {a: {format: coco, images: x}}",
         "sources.a: Object missing required field `annotations`",
@@ -248,7 +261,10 @@ ERRORS = {
         STEP + "{step: cleen}",
         "Invalid value 'cleen' - at `$.steps[1].step`; steps are rename, clean,",
     ),
-    "a step without name": (STEP + "{least: 1}", "Object missing required field `step` - at `$.steps[1]`"),
+    "a step without name": (
+        STEP + "{least: 1}",
+        "Object missing required field `step` - at `$.steps[1]`; steps are",
+    ),
     "a step of a word": (STEP + "clean", "Expected `object`, got `str` - at `$.steps[1]`"),
     "unknown step option": (
         STEP + "{step: clean, leest_side: 3}",

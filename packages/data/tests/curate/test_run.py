@@ -168,7 +168,9 @@ def test_what_was_prepared_is_not_prepared_again(
         real(samples, steps, seed, part)
 
     monkeypatch.setattr(prepare, "_prepare", counted)
-    with pytest.raises(DataError, match=r"too few samples of 1 kind \(v3det easy: \d+ of 99999\).*; of v3det"):
+    with pytest.raises(
+        DataError, match=r"too few samples of 1 kind \(v3det easy: \d+ of 99999\).*; of v3det"
+    ):
         curate(_with_count(settings, 7, 99_999), tmp_path / "out")
     sources = ["coco", "odinw", "v3det", "refcoco", "visual_genome"]
     held_out = ["coco_val", "refcoco_val", "refcoco__val", "refcocog_val", "odinw_test"]
@@ -291,7 +293,9 @@ def test_too_few_samples_tell_what_became_of_the_rest(settings, tmp_path: Path) 
 def test_a_source_without_samples_tells_why(settings, tmp_path: Path) -> None:
     recipe = small(tmp_path, settings[1])
     (tmp_path / "empty").mkdir()
-    with pytest.raises(DataError, match=r"^coco: has no sample .* \(missing_image 10\), the first: .*1001.jpg;"):
+    with pytest.raises(
+        DataError, match=r"^coco: has no sample .* \(missing_image 10\), the first: .*1001.jpg;"
+    ):
         curate(recipe, tmp_path / "out", overrides=[f"sources.coco.images={tmp_path}/empty"])
 
 

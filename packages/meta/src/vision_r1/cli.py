@@ -169,7 +169,7 @@ def _folder(arguments: argparse.Namespace, default: Path) -> Path:
 
 
 def _parsed(argv: Sequence[str] | None) -> argparse.Namespace:
-    """The arguments of the command line. Settings may stand around options, where argparse leaves them over."""
+    """The arguments of a command, whose settings may also follow options: argparse leaves those over."""
     parser = _parser()
     arguments, rest = parser.parse_known_args(argv)
     if rest and ("overrides" not in arguments or any(word.startswith("-") for word in rest)):

@@ -175,18 +175,24 @@ def convert(plain: Any, kind: type[T], where: str, names: Sequence[str] = ()) ->
     try:
         return msgspec.convert(plain, kind, dec_hook=lambda of, value: of(value), str_keys=True)
     except msgspec.ValidationError as error:
-        raise DataError(f"{where}: {error}{_hint(str(error), names)}") from error
+        own = getattr(kind, "__struct_fields__", ())
+        raise DataError(f"{where}: {error}{_hint(str(error), own, names)}") from error
 
 
-def _hint(said: str, names: Sequence[str]) -> str:
-    """What may have been meant by what is unknown."""
-    if re.search(r"Invalid value .*\.steps\[\d+\]\.step`$", said):
+def _hint(said: str, own: Sequence[str], names: Sequence[str]) -> str:
+    """What may have been meant: of the keys of the whole, its own, or further in, of all names."""
+    if re.search(r"Invalid value .*\.steps\[\d+\]\.step`$|missing required field `step`", said):
         return f"; steps are {', '.join(step.__struct_config__.tag for step in get_args(Steps))}"
-    unknown = re.search("unknown field `(.*?)`", said)
+    if said.startswith("Expected `object"):
+        return "; give keys and values"
+    unknown = re.search("unknown field `(.*?)`(.*)", said)
     if unknown is None or unknown[1] in names:
         return ""
-    near = difflib.get_close_matches(unknown[1], names, n=1)
-    return f"; do you mean {near[0]}?" if near else ""
+    known = names if unknown[2] else own
+    near = difflib.get_close_matches(unknown[1], known, n=1)
+    if near:
+        return f"; do you mean {near[0]}?"
+    return "" if unknown[2] else f"; there are {', '.join(own)}"
 
 
 def _loaded(path: Path) -> DictConfig:
