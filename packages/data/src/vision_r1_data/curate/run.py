@@ -175,9 +175,6 @@ def _tell_missed(held_out: Prepared) -> None:
 def _why_none(waterfall: Waterfall) -> str:
     """Why no sample is left, for an error."""
     read = sum(course.read for course in waterfall.values())
-    if not read:
-        told = [line for course in waterfall.values() for line in course.told[:1]]
-        return f"the sources have no sample that can be used{''.join(f'; {line}' for line in told[:1])}"
     dropped = sum((course.dropped for course in waterfall.values()), Counter[Reason]())
     (step, reason), count = dropped.most_common(1)[0]
     return (

@@ -58,8 +58,8 @@ class HashIndex:
 class Duplicates:
     """Leave out samples that were there before, and near duplicates of pictures that were.
 
-    Samples that ask different things of one image are no duplicates: its `image_id` or its file tells. Memory grows by
-    some hundred bytes a picture.
+    Samples that ask different things of one image are no duplicates: its `image_id` or its file tells. Memory
+    grows by some hundred bytes a picture.
 
     Args:
         distance: the most bits in which the fingerprints of near duplicates differ; None compares none.
