@@ -209,11 +209,16 @@ def check_free(folder: Path, *, force: bool) -> None:
         return
     if not force:
         raise DataError(f"{folder}: is there already; give another folder, or replace it with force")
-    empty = folder.is_dir() and not any(folder.iterdir())
-    if not empty and not (folder / MANIFEST).is_file():
-        raise DataError(
-            f"{folder}: holds no stored samples and is not replaced; remove it, or give another folder"
-        )
+    if not folder.is_dir() or (any(folder.iterdir()) and not _holds_samples(folder)):
+        raise DataError(f"{folder}: holds something else than stored samples; give another folder")
+
+
+def _holds_samples(folder: Path) -> bool:
+    try:
+        read_manifest(folder)
+    except DataError:
+        return False
+    return True
 
 
 def read_manifest(folder: Path | str) -> Manifest:

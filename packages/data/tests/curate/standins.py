@@ -133,6 +133,9 @@ def _visual_genome(rng: random.Random, root: Path, val: Path) -> None:
         folder = "VG_100K" if number % 2 else "VG_100K_2"
         picture(rng, root / folder / f"{number}.jpg")
         coco = VAL_REFS[number - 1] if number <= len(VAL_REFS) else None
+        if coco is not None:
+            train = root.parent / "coco" / "train2017"
+            shutil.copy(train / f"{coco:012d}.jpg", root / folder / f"{number}.jpg")
         url = f"https://cs.stanford.edu/people/rak248/{folder}/{number}.jpg"
         sizes.append({"image_id": number, "url": url, "width": WIDTH, "height": HEIGHT, "coco_id": coco})
         said = [("two of them", 5), ("two of them", 60), ("a lone thing", 30)]

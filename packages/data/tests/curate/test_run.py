@@ -226,13 +226,17 @@ def test_a_folder_that_is_there_is_not_replaced(made, settings: list[str], tmp_p
     recipe = small(tmp_path, standins.folders(made[0].parent)[0])
     (tmp_path / "out").mkdir()
     (tmp_path / "out" / "photo.jpg").touch()
-    with pytest.raises(DataError, match="holds no stored samples and is not replaced"):
+    with pytest.raises(DataError, match="holds something else than stored samples"):
         curate(recipe, tmp_path / "out", force=True)
-    (tmp_path / "out" / MANIFEST).touch()
-    with pytest.raises(DataError, match="there is no such file"):
+    (tmp_path / "out" / MANIFEST).write_text("{}")  # somebody else's
+    with pytest.raises(DataError, match="holds something else than stored samples"):
         curate(recipe, tmp_path / "out", force=True)
     assert (tmp_path / "out" / "photo.jpg").exists()
-    assert not (tmp_path / "out.work").exists()
+    shutil.copytree(made[0], tmp_path / "stored")
+    with pytest.raises(DataError, match="there is no such file"):
+        curate(recipe, tmp_path / "stored", force=True)
+    assert verify(tmp_path / "stored") == made[1]
+    assert not (tmp_path / "stored.work").exists()
 
 
 def test_a_folder_is_written_by_one_run_at_a_time(

@@ -151,6 +151,13 @@ def test_leaks_by_the_id_of_the_image() -> None:
         assert through(Leakage(HELD_OUT, distance), *samples) == [leak, leak, "kept", "kept"]
 
 
+def test_unlike_pictures_of_one_name_are_no_leak() -> None:
+    """Files of twelve digits count as COCO's, also where they are not."""
+    far, near = flipped(0, *range(21)), flipped(0, *range(20))
+    samples = [sample("a", far, "coco:1"), sample("b", near, "coco:1")]
+    assert through(Leakage(HELD_OUT), *samples) == ["kept", "evaluated on, by its id"]
+
+
 def test_leaks_by_looks() -> None:
     near = flipped(0, 3, 17, 40, 62)
     samples = [

@@ -11,6 +11,7 @@ from vision_r1_data.curate.step import Context, Dropped
 from vision_r1_data.sample import Sample
 
 _BITS = 64
+_UNLIKE = 20  # bits: unrelated pictures differ in 32 on average, one picture in two qualities in a few
 
 
 class HashIndex:
@@ -93,6 +94,8 @@ class Duplicates:
 class Leakage:
     """Leave out what an evaluation set holds too: by the id of its image, and by how it looks.
 
+    An id does not count where both fingerprints are known and differ in more than 20 bits.
+
     Args:
         held_out: the samples of the evaluation sets.
         distance: the most bits in which the fingerprints of one picture differ; None compares none.
@@ -101,23 +104,30 @@ class Leakage:
     name = "leakage"
 
     def __init__(self, held_out: Iterable[Sample], distance: int | None = 4) -> None:
-        self._images: set[str] = set()
+        self._images: dict[str, int | None] = {}
         self._index = None if distance is None else HashIndex(distance)
         self.unseen = 0
         """Samples that are known by their ids only, as their images could not be decoded."""
         for sample in held_out:
-            self._images.add(sample.image_id)
+            self._images[sample.image_id] = sample.fingerprint
             if self._index is not None and sample.fingerprint is not None:
                 self._index.add(sample.fingerprint, sample.image_id)
             elif self._index is not None:
                 self.unseen += 1
-        self._images.discard("")
+        self._images.pop("", None)
 
     def __call__(self, sample: Sample, context: Context) -> Sample | Dropped:
         """The sample as it was, or dropped."""
-        if sample.image_id in self._images:
+        if sample.image_id in self._images and not self._are_unlike(sample):
             return Dropped("evaluated on, by its id")
         if self._index is None or sample.fingerprint is None:
             return sample
         alike = self._index.find(sample.fingerprint) is not None
         return Dropped("evaluated on, by its looks") if alike else sample
+
+    def _are_unlike(self, sample: Sample) -> bool:
+        """Whether two pictures of one id are certainly two: their files only happen to have one name."""
+        known = self._images[sample.image_id]
+        if known is None or sample.fingerprint is None:
+            return False
+        return (known ^ sample.fingerprint).bit_count() > _UNLIKE
