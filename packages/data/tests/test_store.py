@@ -7,7 +7,9 @@ import pytest
 from PIL import Image
 
 from vision_r1_data import DataError, Objects, Sample, store
-from vision_r1_data.store import load_samples, read_manifest, save_samples, stream_samples, verify
+from vision_r1_data.manifest import read_manifest
+from vision_r1_data.shard import sample_features
+from vision_r1_data.store import load_samples, save_samples, stream_samples, verify
 
 POLYGON, RUNS = [[1.0, 2.0, 11.0, 2.0, 11.0, 10.0]], {"size": [30, 40], "counts": [100, 1100]}
 
@@ -81,7 +83,7 @@ def test_by_number(samples, tmp_path: Path) -> None:
 def test_hugging_face_datasets_reads_the_folder_and_decodes_images(samples, tmp_path: Path) -> None:
     save_samples(samples, tmp_path / "set")
     rows = datasets.load_dataset(str(tmp_path / "set"), split="train", cache_dir=str(tmp_path / "hf"))
-    assert rows.features == store.sample_features()
+    assert rows.features == sample_features()
     assert rows[3]["image"].getpixel((0, 0)) == (90, 0, 0)
     assert rows[0]["objects"]["boxes"] == [[1.5, 2.0, 10.0, 20.25]]
 

@@ -8,7 +8,6 @@ folder/README.md                the dataset card
 from __future__ import annotations
 
 import hashlib
-import json
 import shutil
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -18,144 +17,27 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, overload
 
 import msgspec
-import pyarrow as pa
 import pyarrow.parquet as pq
 
 from vision_r1_data.errors import DataError
-from vision_r1_data.sample import Objects, Sample
+from vision_r1_data.manifest import (
+    CARD,
+    MANIFEST,
+    SHARDS,
+    Manifest,
+    Shard,
+    Stratum,
+    dataset_card,
+    read_manifest,
+)
+from vision_r1_data.sample import Sample
+from vision_r1_data.shard import from_row, read_shard, row_table, to_row
 
 if TYPE_CHECKING:
-    from datasets import Dataset, Features
+    from datasets import Dataset
 
-MANIFEST, CARD, SHARDS = "manifest.json", "README.md", "data"
 _SHARD_BYTES = 256 << 20
-_NOTES = b"notes"
-_BUFFER = 1 << 20  # bytes; without it, and with pre_buffer, pyarrow reads whole row groups ahead
 _GROUP_ROWS, _GROUP_BYTES = 1024, 32 << 20
-
-
-class Shard(msgspec.Struct, frozen=True):
-    """One Parquet file: its path in the folder, its rows, and the SHA-256 of its bytes."""
-
-    path: str
-    rows: int
-    sha256: str
-
-
-class Stratum(msgspec.Struct, frozen=True):
-    """How many samples there are of one source, task and stratum."""
-
-    source: str
-    task: str
-    stratum: str
-    samples: int
-
-
-class Manifest(msgspec.Struct, frozen=True):
-    """What a folder holds.
-
-    Args:
-        samples: how many.
-        objects: how many are annotated in all of them.
-        negatives: samples without objects.
-        counts: the samples by source, task and stratum.
-        content: SHA-256 over all samples in their order, the bytes of embedded images too: equal for equal
-            data, whatever the sizes of the shards.
-        shards: the files.
-        written_by: name and version of this package.
-        provenance: how the data came to be, such as the recipe; as the writer was given it.
-    """
-
-    samples: int
-    objects: int
-    negatives: int
-    counts: tuple[Stratum, ...]
-    content: str
-    shards: tuple[Shard, ...]
-    written_by: str
-    provenance: dict[str, Any] = {}
-
-
-def sample_features() -> Features:
-    """The columns as Hugging Face `datasets` knows them: the image is an Image, the objects are a struct."""
-    from datasets import Features, Image, List, Value  # a heavy import
-
-    text, real = Value("string"), Value("float64")
-    return Features(
-        {
-            "id": text,
-            "image": Image(),
-            "width": Value("int32"),
-            "height": Value("int32"),
-            "task": text,
-            "query": text,
-            "categories": List(text),
-            "objects": {
-                "boxes": List(List(real, length=4)),
-                "labels": List(text),
-                "crowd": List(Value("bool")),
-                "segmentations": List(text),
-            },
-            "source": text,
-            "image_id": text,
-            "not_exhaustive": List(text),
-            "stratum": text,
-            "fingerprint": Value("uint64"),
-            "pass_rate": real,
-            "curriculum": Value("int64"),
-        }
-    )
-
-
-def to_row(sample: Sample, *, embed: bool = False) -> dict[str, Any]:
-    """The columns of one sample; masks are JSON text, as they are lists or run-length encodings.
-
-    Args:
-        sample: whose image is a path or bytes.
-        embed: read the file of the image and keep its bytes and its name.
-
-    Raises:
-        DataError: the file cannot be read.
-    """
-    image: dict[str, Any] = {"bytes": None, "path": str(sample.image)}
-    if isinstance(sample.image, bytes):
-        image = {"bytes": sample.image, "path": None}
-    elif embed:
-        try:
-            image = {"bytes": sample.image.read_bytes(), "path": sample.image.name}
-        except OSError as error:
-            raise DataError(
-                f"{sample.image}: {error.strerror}; add the file or drop sample {sample.id!r}"
-            ) from error
-    objects: dict[str, Any] = {name: getattr(sample.objects, name) for name in Objects.__slots__}
-    objects["boxes"] = [[float(x) for x in box] for box in sample.objects.boxes]
-    objects["segmentations"] = [
-        None if mask is None else json.dumps(mask, default=bytes.decode)
-        for mask in sample.objects.segmentations
-    ]
-    return {name: getattr(sample, name) for name in Sample.__slots__} | {"image": image, "objects": objects}
-
-
-def from_row(row: Mapping[str, Any]) -> Sample:
-    """The sample of `to_row`'s columns, with the image not decoded: a struct of bytes and path.
-
-    Example:
-        >>> sample = Sample("1", Path("cat.png"), 40, 30, objects=Objects(((1.0, 2.0, 3.0, 4.0),), ("cat",)))
-        >>> from_row(to_row(sample)) == sample
-        True
-    """
-    objects, image = row["objects"], row["image"]
-    masks = objects["segmentations"]
-    columns = {name: row[name] for name in Sample.__slots__}
-    columns["image"] = Path(image["path"]) if image["bytes"] is None else image["bytes"]
-    columns["categories"], columns["not_exhaustive"] = tuple(row["categories"]), tuple(row["not_exhaustive"])
-    columns["objects"] = Objects(
-        tuple([tuple(box) for box in objects["boxes"]]),
-        tuple(objects["labels"]),
-        tuple(objects["crowd"]),
-        tuple([None if mask is None else json.loads(mask) for mask in masks]),
-    )
-    return Sample(**columns)
 
 
 def save_samples(
@@ -193,7 +75,7 @@ def save_samples(
         manifest = _write(samples, partial, embed=embed, provenance=provenance or {})
         content = msgspec.json.format(msgspec.json.encode(manifest), indent=2)
         (partial / MANIFEST).write_bytes(content + b"\n")
-        files = {CARD: _card(manifest, title, folder.name, notes), **(files or {})}
+        files = {CARD: dataset_card(manifest, title, folder.name, notes), **(files or {})}
         for name, text in files.items():
             (partial / name).write_text(text, encoding="utf-8")
     return manifest
@@ -219,23 +101,6 @@ def _holds_samples(folder: Path) -> bool:
     except DataError:
         return False
     return True
-
-
-def read_manifest(folder: Path | str) -> Manifest:
-    """The manifest of a folder of samples.
-
-    Raises:
-        DataError: there is none, or it is damaged.
-    """
-    path = Path(folder) / MANIFEST
-    try:
-        return msgspec.json.decode(path.read_bytes(), type=Manifest)
-    except OSError as error:
-        raise DataError(
-            f"{path}: {error.strerror}; give a folder that save_samples or curate wrote"
-        ) from error
-    except msgspec.DecodeError as error:
-        raise DataError(f"{path}: is damaged ({error}); write the samples anew") from error
 
 
 def verify(folder: Path | str) -> Manifest:
@@ -268,20 +133,6 @@ def stream_samples(folder: Path | str, *, rank: int = 0, world: int = 1, start: 
         raise ValueError(f"0 <= rank < world and start >= 0 must hold, got {rank}, {world} and {start}")
     shards = read_manifest(folder).shards
     return _stream([(Path(folder) / shard.path, shard.rows) for shard in shards], rank + start * world, world)
-
-
-def read_shard(path: Path) -> Iterator[Sample]:
-    """The samples of one Parquet file.
-
-    Raises:
-        DataError: it is missing or damaged.
-    """
-    try:
-        with pq.ParquetFile(path, buffer_size=_BUFFER, pre_buffer=False) as file:
-            for batch in file.iter_batches(batch_size=128):
-                yield from map(from_row, batch.to_pylist())
-    except (OSError, pa.ArrowException) as error:
-        raise DataError(f"{path}: cannot be read ({error}); copy or write the folder anew") from error
 
 
 def _stream(shards: Sequence[tuple[Path, int]], wanted: int, step: int) -> Iterator[Sample]:
@@ -327,32 +178,6 @@ def load_samples(folder: Path | str) -> StoredSamples:
     shards = [str(Path(folder) / shard.path) for shard in read_manifest(folder).shards]
     rows = datasets.load_dataset("parquet", data_files=shards, split="train")
     return StoredSamples(rows.cast_column("image", datasets.Image(decode=False)))
-
-
-def write_shard(samples: Sequence[Sample], path: Path, notes: Any = None) -> None:
-    """Write samples as one Parquet file with notes of plain JSON; it appears when all of it is written."""
-    partial, table = path.with_suffix(".partial"), _table([to_row(sample) for sample in samples])
-    metadata = {**table.schema.metadata, _NOTES: msgspec.json.encode(notes)}
-    pq.write_table(table.replace_schema_metadata(metadata), partial)
-    partial.replace(path)
-
-
-def is_shard(path: Path) -> bool:
-    """Whether a Parquet file is there and whole, as its end tells: a power cut may leave half of it."""
-    try:
-        pq.read_metadata(path)
-    except (OSError, pa.ArrowException):
-        return False
-    return True
-
-
-def read_notes(path: Path) -> Any:
-    """The notes of `write_shard`."""
-    return msgspec.json.decode(pq.read_metadata(path).metadata[_NOTES])
-
-
-def _table(rows: list[dict[str, Any]]) -> pa.Table:
-    return pa.Table.from_pylist(rows, sample_features().arrow_schema)
 
 
 def _write(
@@ -411,7 +236,7 @@ class _ShardWriter:
         self._close()
 
     def _write_group(self) -> None:
-        table = _table(self._rows)
+        table = row_table(self._rows)
         if self._file is None:
             self._path = self._folder / SHARDS / f"{len(self._shards):05d}.parquet"
             self._file = pq.ParquetWriter(self._path, table.schema)
@@ -463,51 +288,3 @@ def _appearing(folder: Path) -> Iterator[Path]:
         shutil.rmtree(partial, ignore_errors=True)
         raise
     shutil.rmtree(replaced, ignore_errors=True)
-
-
-_CARD = """---
-configs:
-- config_name: default
-  data_files: {shards}/*.parquet
-task_categories:
-- object-detection
-- image-text-to-text
----
-# {title}
-
-{samples:,} samples with {objects:,} annotated objects; {negatives:,} samples are negatives, without any.
-
-| source | task | stratum | samples |
-|---|---|---|---:|
-{rows}
-
-Boxes are x1, y1, x2, y2 in pixels of the original image, turned upright by its EXIF orientation. `categories`
-are the labels asked for, present or absent. `manifest.json` holds the counts, the shards with their hashes,
-and how the data came to be.
-
-```python
-from datasets import load_dataset
-from vision_r1_data import stream_samples
-
-rows = load_dataset("path/to/{name}", split="train")   # as columns
-samples = stream_samples("path/to/{name}")             # as samples, one at a time
-```
-
-{notes}
-Content: `{content}`. Written by {written_by}.
-"""
-
-
-def markdown_cell(text: str) -> str:
-    """A text in a cell of a Markdown table."""
-    return " ".join(text.split()).replace("|", "\\|")
-
-
-def _card(manifest: Manifest, title: str, name: str, notes: str) -> str:
-    rows = "\n".join(
-        f"| {markdown_cell(c.source)} | {c.task} | {c.stratum or '-'} | {c.samples:,} |"
-        for c in manifest.counts
-    )
-    fields = ("samples", "objects", "negatives", "content", "written_by")
-    values = {field: getattr(manifest, field) for field in fields}
-    return _CARD.format(shards=SHARDS, title=title or name, name=name, rows=rows, notes=notes, **values)

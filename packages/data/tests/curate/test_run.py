@@ -19,8 +19,9 @@ import standins
 
 from vision_r1_data import DataError, stream_samples
 from vision_r1_data.curate import WATERFALL, curate, load_recipe, prepare, run
+from vision_r1_data.manifest import MANIFEST, read_manifest
 from vision_r1_data.scenes import write_scenes
-from vision_r1_data.store import MANIFEST, read_manifest, verify
+from vision_r1_data.store import verify
 
 COUNTS = {
     ("coco", "hard"): 150,

@@ -22,7 +22,7 @@ from vision_r1_data.curate.waterfall import Course
 from vision_r1_data.errors import DataError
 from vision_r1_data.faults import Faults
 from vision_r1_data.sample import Sample
-from vision_r1_data.store import is_shard, read_notes, read_shard, write_shard
+from vision_r1_data.shard import is_shard, read_notes, read_shard, write_shard
 
 _CHUNK = 512  # samples of a part: what a kill may lose, for each worker
 

@@ -36,7 +36,8 @@ from vision_r1_data.curate.select import Selection
 from vision_r1_data.curate.step import Reason
 from vision_r1_data.curate.waterfall import Waterfall, waterfall_markdown, waterfall_svg
 from vision_r1_data.errors import DataError
-from vision_r1_data.store import Manifest, check_free, save_samples
+from vision_r1_data.manifest import Manifest
+from vision_r1_data.store import check_free, save_samples
 
 WATERFALL = "waterfall.svg"
 """The plot in the folder of a data set."""

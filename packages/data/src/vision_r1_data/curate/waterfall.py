@@ -12,7 +12,7 @@ from rich.table import Table
 from rich.text import Text
 
 from vision_r1_data.curate.step import Reason
-from vision_r1_data.store import markdown_cell
+from vision_r1_data.manifest import markdown_cell
 
 _INK, _SOFT, _RULE, _TRACK = "#1f2328", "#59636e", "#d9dee3", "#f0f2f4"
 _READ, _LOST, _SPARE, _KEPT = "#8793a0", "#d1553f", "#e0a458", "#2f7d5b"
