@@ -18,11 +18,8 @@ The results go to results.json beside this file, or to `--out`.
 from __future__ import annotations
 
 import argparse
-import datetime
-import importlib.metadata
 import json
 import os
-import platform
 import random
 import shlex
 import subprocess
@@ -33,7 +30,6 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
-import cpuinfo
 from PIL import Image
 
 from vision_r1_data import Faults, Objects, Sample, read_coco, save_samples
@@ -43,7 +39,7 @@ from vision_r1_data.curate.recipe import convert
 HERE = Path(__file__).parent
 sys.path.insert(0, str(HERE.parent))
 
-from ops.run import significant, write  # noqa: E402
+from ops.run import significant, surroundings, write  # noqa: E402
 
 READ, CURATED, HASHED, MIXED, TAKEN = 500_000, 20_000, 2_000, (100_000, 300_000, 1_000_000), 20_000
 REQUIRED = {"curate": 2_000, "hash": 200}  # samples a second
@@ -72,14 +68,7 @@ def main() -> None:
     if arguments.only is None:
         results = {
             "command": shlex.join(["nox", "-s", "bench", "--", "curation"]),
-            "date": datetime.datetime.now(datetime.UTC).date().isoformat(),
-            "versions": {"python": platform.python_version()}
-            | {name: importlib.metadata.version(name) for name in LIBRARIES},
-            "machine": {
-                "cpu": cpuinfo.get_cpu_info()["brand_raw"],
-                "cores": os.cpu_count(),
-                "load_before": round(load, 2),
-            },
+            **surroundings(LIBRARIES, load),
             "verdicts": verdicts,
             "cases": cases,
         }

@@ -13,11 +13,8 @@ or to `--out`.
 from __future__ import annotations
 
 import argparse
-import datetime
-import importlib.metadata
 import json
 import os
-import platform
 import random
 import re
 import shlex
@@ -29,15 +26,13 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-import cpuinfo
-
 from vision_r1_data import Box, Dialect, Frame, Objects, get_dialect, list_dialects
 from vision_r1_data.dialects.space import outline
 
 HERE = Path(__file__).parent
 sys.path.insert(0, str(HERE.parent))
 
-from ops.run import significant, write  # noqa: E402
+from ops.run import significant, surroundings, write  # noqa: E402
 
 COUNT = 1024
 JSON, SIZES, OTHERS = "qwen2_5_vl", (1, 5, 17, 50), 5
@@ -68,15 +63,7 @@ def main() -> None:
     print(*verdicts, sep="\n")
     results = {
         "command": shlex.join(["nox", "-s", "bench", "--", "dialects", "--rounds", str(arguments.rounds)]),
-        "date": datetime.datetime.now(datetime.UTC).date().isoformat(),
-        "versions": {"python": platform.python_version()}
-        | {name: importlib.metadata.version(name) for name in LIBRARIES},
-        "machine": {
-            "cpu": cpuinfo.get_cpu_info()["brand_raw"],
-            "cores": os.cpu_count(),
-            "load_before": round(load, 2),
-            "load_after": round(os.getloadavg()[0], 2),
-        },
+        **surroundings(LIBRARIES, load),
         "verdicts": verdicts,
         "cases": rates + hostile,
     }

@@ -25,6 +25,8 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+import cpuinfo
+
 HERE = Path(__file__).parent
 LIBRARIES = (
     "vision-r1-ops",
@@ -221,6 +223,25 @@ def circumstances(measured: Case, load: float) -> Case:
         machine["gpu"] = measured["card"]
     today = datetime.datetime.now(datetime.UTC).date().isoformat()
     return {"date": today, "versions": versions, "machine": machine}
+
+
+def surroundings(libraries: tuple[str, ...], load: float) -> Case:
+    """When, with which versions, and on which machine other benchmarks measure.
+
+    Args:
+        libraries: whose versions matter.
+        load: of the machine before.
+    """
+    return {
+        "date": datetime.datetime.now(datetime.UTC).date().isoformat(),
+        "versions": {"python": platform.python_version()}
+        | {name: importlib.metadata.version(name) for name in libraries},
+        "machine": {
+            "cpu": cpuinfo.get_cpu_info()["brand_raw"],
+            "cores": os.cpu_count(),
+            "load_before": round(load, 2),
+        },
+    }
 
 
 def write(out: Path, results: Case) -> None:

@@ -11,11 +11,8 @@ results.json beside this file, or to `--out`.
 from __future__ import annotations
 
 import argparse
-import datetime
-import importlib.metadata
 import json
 import os
-import platform
 import shlex
 import statistics
 import sys
@@ -25,7 +22,6 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-import cpuinfo
 import pytest
 import torch
 
@@ -35,7 +31,7 @@ sys.path.insert(0, str(HERE.parent))
 from peer import Rewards, Row, released_functions, rows_of, score
 
 from ops.problems import CLASSES, IMAGE, box_problems
-from ops.run import significant, write
+from ops.run import significant, surroundings, write
 from vision_r1_data import Frame, Objects, get_dialect
 from vision_r1_grpo import Target, VisionReward
 from vision_r1_grpo.rewards.presets import PRESETS
@@ -85,13 +81,9 @@ def main() -> None:
     print(*verdicts, sep="\n")
     command = ["nox", "-s", "bench", "--", "rewards-text", "--rounds", str(arguments.rounds)]
     command += ["--released", "CHECKOUT"] if arguments.released else []
-    cpu = cpuinfo.get_cpu_info()["brand_raw"]
     results = {
         "command": shlex.join(command),
-        "date": datetime.datetime.now(datetime.UTC).date().isoformat(),
-        "versions": {"python": platform.python_version()}
-        | {name: importlib.metadata.version(name) for name in LIBRARIES},
-        "machine": {"cpu": cpu, "cores": os.cpu_count(), "load_before": round(load, 2)},
+        **surroundings(LIBRARIES, load),
         "verdicts": verdicts,
         "cases": cases,
     }
