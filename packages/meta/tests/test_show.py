@@ -586,7 +586,7 @@ def test_what_is_bad_is_left_out_and_told(command, broken, tmp_path):
         (["none"], "none: is not there; give a folder that curate wrote, or an annotation file"),
         (["{set}", "--images", "none"], "none: is not a folder; give the folder that holds the images"),
         (["none.json", "--images", "{images}"], "none.json: there is no such file; give the path of a COCO"),
-        (["{images}"], "manifest.json: No such file or directory; give a folder that"),
+        (["{images}"], "holds no stored samples; make them of a set of any format with vision-r1 curate"),
         (["{images}/rocket.jpg", "--images", "{images}"], "rocket.jpg: is not JSON"),
         (["{set}", "--images", "{folder}"], "has no sample that can be used: 5 left out (missing_image 5)"),
         (["{set}", "--images", "{images}", "--out", "none/a.html"], "there is no folder 'none'"),

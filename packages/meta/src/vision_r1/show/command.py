@@ -14,6 +14,7 @@ from vision_r1.show.gallery import write_gallery
 from vision_r1.show.statistics import Statistics
 from vision_r1_data import DataError, Faults, Sample, read_coco, stream_samples
 from vision_r1_data.curate import WATERFALL
+from vision_r1_data.manifest import MANIFEST
 from vision_r1_eval.report.bars import share
 from vision_r1_eval.report.markup import tag, text
 
@@ -63,6 +64,11 @@ def run_show(path: Path, images: Path | None, out: Path | None = None, *, most: 
 
 
 def _samples_of(path: Path, images: Path | None, faults: Faults) -> Iterator[Sample]:
+    if path.is_dir() and not (path / MANIFEST).is_file():
+        raise DataError(
+            f"{path}: holds no stored samples; make them of a set of any format with vision-r1 curate, or give "
+            "a COCO-format annotation file"
+        )
     if path.is_dir():
         return stream_samples(path)
     if images is None and not path.exists():
