@@ -66,8 +66,8 @@ def run_show(path: Path, images: Path | None, out: Path | None = None, *, most: 
 def _samples_of(path: Path, images: Path | None, faults: Faults) -> Iterator[Sample]:
     if path.is_dir() and not (path / MANIFEST).is_file():
         raise DataError(
-            f"{path}: holds no stored samples; make them of a set of any format with vision-r1 curate, or give "
-            "a COCO-format annotation file"
+            f"{path}: holds no stored samples; make them of a set of any format with vision-r1 curate, or "
+            "give a COCO-format annotation file"
         )
     if path.is_dir():
         return stream_samples(path)
