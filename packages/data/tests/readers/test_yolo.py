@@ -38,6 +38,20 @@ def test_lines_are_objects_and_an_empty_file_is_a_negative(folder: Path) -> None
     assert read(folder, "")[0].objects == Objects()
 
 
+def test_an_image_without_a_file_is_counted_or_a_negative(folder: Path) -> None:
+    Image.new("RGB", (30, 10)).save(folder / "images" / "train" / "z.png")
+    (folder / "images" / "notes.md").touch()
+    faults = Faults()
+    assert [sample.id for sample in read(folder, faults=faults)] == ["a", "train/b"]
+    assert (faults.ruled, faults.counts) == ({"no_label_file": 1}, {})
+    *_, last = read(folder, backgrounds=True, faults=faults)
+    assert (last.id, last.width, last.objects) == ("train/z", 30, Objects())
+    assert (last.image, last.image_id) == (folder / "images" / "train" / "z.png", "labels:train/z.png")
+    (folder / "images" / "train" / "z.png").write_bytes(b"no picture")
+    with pytest.raises(DataError, match=r"z\.png: is not an image"):
+        read(folder, backgrounds=True)
+
+
 @pytest.mark.parametrize(
     ("version", "line"),
     [

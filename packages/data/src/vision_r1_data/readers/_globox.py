@@ -35,6 +35,7 @@ _UNREADABLE = (
     RecursionError,
     Image.DecompressionBombError,
 )
+IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png", ".webp", ".bmp", ".tif", ".tiff")
 _SUFFIXES = ("", ".jpg", ".jpeg", ".png", ".JPG", ".JPEG", ".PNG", ".webp", ".bmp", ".tif", ".tiff")
 _SIDEWAYS = (5, 6, 7, 8)  # orientations of EXIF that swap width and height
 
@@ -176,7 +177,7 @@ def annotation_folder(folder: Path | str, suffix: str) -> Path:
     return folder
 
 
-def files(folder: Path, suffix: str) -> Iterator[Path]:
+def files(folder: Path, suffix: str | tuple[str, ...]) -> Iterator[Path]:
     """The files of a folder and of those in it, in order; the names of one folder at a time are held."""
     for inner, folders, names in os.walk(folder):
         folders.sort()

@@ -12,6 +12,7 @@ from globox import AnnotationSet, BoundingBox
 from vision_r1_data.errors import DataError
 from vision_r1_data.faults import Faults
 from vision_r1_data.readers._globox import (
+    IMAGE_SUFFIXES,
     Annotated,
     Boxed,
     annotation_folder,
@@ -23,7 +24,7 @@ from vision_r1_data.readers._globox import (
     tell_unknown,
     with_suffix,
 )
-from vision_r1_data.readers._parts import image_folder, input_file
+from vision_r1_data.readers._parts import image_folder, input_file, is_file
 from vision_r1_data.sample import Sample
 
 _LINES: dict[str, Callable[..., BoundingBox]] = {
@@ -45,14 +46,15 @@ def read_yolo(
     *,
     names: Sequence[str] | Path | str,
     version: str = "v5",
+    backgrounds: bool = False,
     task: str = "detection",
     source: str = "",
     faults: Faults | None = None,
 ) -> Iterator[Sample]:
     """Read a set in the form of YOLO.
 
-    Every sample asks for every name, so an empty file is a negative. An image without a file is not read. The
-    size of an image, which no file says, is read from the image.
+    Every sample asks for every name, so an empty file is a negative. The size of an image, which no file
+    says, is read from the image.
 
     Args:
         folder: that holds the .txt files, also in folders of its own.
@@ -61,6 +63,8 @@ def read_yolo(
         version: what a line holds. "v5" and "v7": class, middle, width and height, and maybe a confidence;
             "darknet": with the confidence after the class; "seg": class and corners of a polygon, which
             counts as the box that bounds it.
+        backgrounds: whether an image without a file is a negative too, as Ultralytics has it. Else it is not
+            read, and counted in `faults.ruled` as "no_label_file".
         task: what the samples ask, a name of `vision_r1_data.prompts.TASKS`.
         source: what the samples name as their source; by default the name of the folder.
         faults: told what cannot be used, such as a damaged line, which is left out alone, or a box that lies
@@ -88,7 +92,12 @@ def read_yolo(
     folder, images = annotation_folder(folder, ".txt"), image_folder(images)
     classes = _classes(names)
     own = Path(names) if isinstance(names, str | Path) else None
-    read = partial(_read, folder, images, classes, version, own)
+    faults = faults or Faults()
+
+    def read(faults: Faults) -> Iterator[Annotated]:
+        yield from _read(folder, images, classes, version, own, faults)
+        yield from _without_file(folder, images, backgrounds, faults)
+
     return samples(read, classes.values(), task, source or folder.name, faults)
 
 
@@ -107,6 +116,18 @@ def _read(
             yield Annotated(
                 bare, image, name, size, list(_objects(text, file, size, classes, version, faults))
             )
+
+
+def _without_file(folder: Path, images: Path, backgrounds: bool, faults: Faults) -> Iterator[Annotated]:
+    """The images that no file speaks of, as negatives."""
+    for image in files(images, IMAGE_SUFFIXES):
+        bare = bare_name(image, images)
+        if is_file(folder / f"{bare}.txt"):
+            continue
+        if not backgrounds:
+            faults.rule("no_label_file")
+        elif (found := sized_image(images, str(image.relative_to(images)), str(image), faults)) is not None:
+            yield Annotated(bare, image, image.relative_to(images).as_posix(), found[1], [])
 
 
 def _objects(
