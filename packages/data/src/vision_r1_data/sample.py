@@ -44,7 +44,9 @@ def upright(image: Image.Image) -> Image.Image:
 
 def upright_size(image: Image.Image) -> tuple[int, int]:
     """Width and height of an opened file once it is upright, as its head says."""
-    turned = image.getexif().get(ExifTags.Base.Orientation) in (5, 6, 7, 8)
+    # Pillow would decode a whole PNG to look for the metadata behind its pixels.
+    exif = image.getexif() if image.format != "PNG" or "exif" in image.info else {}
+    turned = exif.get(ExifTags.Base.Orientation) in (5, 6, 7, 8)
     # the size of a TIFF is upright from the start
     return image.size[::-1] if turned and image.format != "TIFF" else image.size
 

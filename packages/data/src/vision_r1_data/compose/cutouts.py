@@ -7,12 +7,12 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from PIL import Image, ImageOps
+from PIL import Image
 
 from vision_r1_data.errors import DataError
 from vision_r1_data.faults import Faults
 from vision_r1_data.readers._parts import image_folder, map_json
-from vision_r1_data.sample import UNREADABLE
+from vision_r1_data.sample import UNREADABLE, upright
 
 OPAQUE = 128
 """Alpha from here on, of 255, is the object; less is its soft edge or its shadow."""
@@ -133,7 +133,7 @@ def load_upright(path: Path, mode: str, *, least: int = 0, needs_alpha: bool = F
             has_alpha = file.mode in ("RGBA", "LA", "PA") or "transparency" in file.info
             if least:
                 file.draft(mode, (least, least))
-            image = ImageOps.exif_transpose(file).convert(mode)
+            image = upright(file).convert(mode)
     except UNREADABLE as error:
         raise DataError(f"{path}: cannot be read as an image ({error}); replace or remove it") from error
     if needs_alpha and not has_alpha:

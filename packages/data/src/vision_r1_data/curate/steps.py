@@ -234,7 +234,8 @@ class Budget(Options, frozen=True):
         tokens: of the longest completion.
         dialect: how the model writes boxes.
         tokenizer: the model's tokenizer.json, read with the library tokenizers; left out, `characters` tell.
-        characters: of a token on average. In its JSON, Qwen2.5-VL writes about 1.8: every digit is a token.
+        characters: of a token on average. Every digit is a token of Qwen2.5-VL, and its JSON has about 1.8
+            characters a token, counted by hand on one item.
     """
 
     tokens: int

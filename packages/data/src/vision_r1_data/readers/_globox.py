@@ -12,13 +12,13 @@ from pathlib import Path
 from typing import NamedTuple, TypeVar
 
 from globox import Annotation, ParsingError
-from PIL import ExifTags, Image
+from PIL import Image
 
 from vision_r1_data.errors import DataError
 from vision_r1_data.faults import Faults
 from vision_r1_data.frame import Box
 from vision_r1_data.readers._parts import checked_box, find_image, image_id, is_file, is_size
-from vision_r1_data.sample import Objects, Sample
+from vision_r1_data.sample import Objects, Sample, upright_size
 
 T = TypeVar("T")
 
@@ -37,7 +37,6 @@ _UNREADABLE = (
 )
 IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png", ".webp", ".bmp", ".tif", ".tiff")
 _SUFFIXES = ("", ".jpg", ".jpeg", ".png", ".JPG", ".JPEG", ".PNG", ".webp", ".bmp", ".tif", ".tiff")
-_SIDEWAYS = (5, 6, 7, 8)  # orientations of EXIF that swap width and height
 
 
 class Boxed(NamedTuple):
@@ -207,7 +206,4 @@ def sized_image(images: Path, name: str, place: str, faults: Faults) -> tuple[Pa
 
 def _upright_size(file: Path) -> tuple[int, int]:
     with Image.open(file) as image:
-        # Pillow would decode a whole PNG to look for the metadata behind its pixels.
-        exif = image.getexif() if image.format != "PNG" or "exif" in image.info else {}
-        is_turned = exif.get(ExifTags.Base.Orientation) in _SIDEWAYS
-        return (image.height, image.width) if is_turned else (image.width, image.height)
+        return upright_size(image)

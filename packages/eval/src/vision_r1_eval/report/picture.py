@@ -6,7 +6,9 @@ import base64
 import io
 from pathlib import Path
 
-from PIL import Image, ImageOps
+from PIL import Image
+
+from vision_r1_data.sample import upright
 
 # Up to here pixels matter one by one: kept as they are, and shown enlarged without blur.
 SMALL = 256
@@ -24,7 +26,7 @@ def load_picture(image: Image.Image | Path | str) -> Image.Image:
     if isinstance(image, Image.Image):
         return image.convert("RGB")
     with Image.open(image) as file:
-        return ImageOps.exif_transpose(file).convert("RGB")
+        return upright(file).convert("RGB")
 
 
 def data_url(image: Image.Image, largest: int = _LARGEST) -> str:
