@@ -39,7 +39,7 @@ from vision_r1_data.curate.recipe import convert
 HERE = Path(__file__).parent
 sys.path.insert(0, str(HERE.parent))
 
-from ops.run import significant, surroundings, write  # noqa: E402
+from ops.run import significant, surroundings, write
 
 READ, CURATED, HASHED, MIXED, TAKEN = 500_000, 20_000, 2_000, (100_000, 300_000, 1_000_000), 20_000
 REQUIRED = {"curate": 2_000, "hash": 200}  # samples a second

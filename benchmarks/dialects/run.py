@@ -32,7 +32,7 @@ from vision_r1_data.dialects.space import outline
 HERE = Path(__file__).parent
 sys.path.insert(0, str(HERE.parent))
 
-from ops.run import significant, surroundings, write  # noqa: E402
+from ops.run import significant, surroundings, write
 
 COUNT = 1024
 JSON, SIZES, OTHERS = "qwen2_5_vl", (1, 5, 17, 50), 5
