@@ -33,12 +33,11 @@ class ReplaySampler:
     ) -> None:
         self.tokenizer = policy.processor.tokenizer
         self.completions = {
-            policy.encode(DIALECT.prompt(s), s.load_image()).pixel_values.sum().item(): completions(s)
-            for s in samples
+            _key(policy.encode(DIALECT.prompt(s), s.load_image())): completions(s) for s in samples
         }
 
     def generate(self, prompts: Sequence[Prompt], group_size: int, sampling: Sampling) -> Rollout:
-        texts = [text for p in prompts for text in self.completions[p.pixel_values.sum().item()]]
+        texts = [text for p in prompts for text in self.completions[_key(p)]]
         assert len(texts) == len(prompts) * group_size
         ids = [self.tokenizer(text + "<|im_end|>")["input_ids"] for text in texts]
         lengths = torch.tensor([len(one) for one in ids])
@@ -47,6 +46,11 @@ class ReplaySampler:
         return Rollout(
             tokens, mask, torch.zeros(tokens.shape), tuple(texts), torch.zeros(len(texts), dtype=bool)
         )
+
+
+def _key(prompt: Prompt) -> float:
+    """The image, as a number."""
+    return prompt.vision["pixel_values"].sum().item()
 
 
 def _completions(sample: Sample) -> list[str]:

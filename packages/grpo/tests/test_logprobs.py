@@ -23,8 +23,7 @@ def naive_logprobs(policy, prompts, tokens, mask):
         logits = model(
             input_ids=ids,
             mm_token_type_ids=(ids == model.config.image_token_id).long(),
-            pixel_values=prompt.pixel_values,
-            image_grid_thw=prompt.image_grid_thw,
+            **prompt.vision,
             use_cache=False,
         ).logits[0, len(prompt.input_ids) - 1 : -1]
         logits[:, policy.banned_token_ids] = -torch.inf

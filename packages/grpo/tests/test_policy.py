@@ -20,8 +20,7 @@ def logits(policy, prompt):
             input_ids=ids,
             position_ids=prompt.position_ids[:, None],
             mm_token_type_ids=(ids == policy.model.config.image_token_id).long(),
-            pixel_values=prompt.pixel_values,
-            image_grid_thw=prompt.image_grid_thw,
+            **prompt.vision,
         ).logits
 
 
@@ -45,7 +44,7 @@ def test_positions_are_those_that_the_model_would_take(policy, prompts):
         expected, _ = policy.model.model.get_rope_index(
             ids,
             mm_token_type_ids=(ids == policy.model.config.image_token_id).long(),
-            image_grid_thw=prompt.image_grid_thw,
+            image_grid_thw=prompt.vision["image_grid_thw"],
             attention_mask=torch.ones_like(ids),
         )
         assert torch.equal(prompt.position_ids, expected[:, 0])
@@ -70,7 +69,7 @@ def test_the_prompt_is_the_chat_template_with_the_image_expanded(policy):
     expanded = text.replace("<|image_pad|>", "<|image_pad|>" * 12)
     assert tokenizer.decode(prompt.input_ids) == expanded
     assert prompt.input_ids.tolist() == tokenizer(expanded)["input_ids"]
-    assert prompt.image_grid_thw.tolist() == [[1, 6, 8]]
+    assert prompt.vision["image_grid_thw"].tolist() == [[1, 6, 8]]
     assert (prompt.frame.width, prompt.frame.model_width, prompt.frame.model_height) == (112, 112, 84)
 
 
@@ -80,7 +79,7 @@ def test_a_saved_policy_is_the_same_policy(policy, tmp_path):
     image = Image.effect_noise((112, 84), 90).convert("RGB")
     mine, theirs = policy.encode(question(), image), again.encode(question(), image)
     assert torch.equal(mine.input_ids, theirs.input_ids)
-    assert torch.equal(mine.pixel_values, theirs.pixel_values)
+    assert torch.equal(mine.vision["pixel_values"], theirs.vision["pixel_values"])
     assert torch.equal(logits(policy, mine), logits(again, theirs))
     assert again.stop_token_ids == policy.stop_token_ids
     assert again.banned_token_ids == policy.banned_token_ids
@@ -108,5 +107,5 @@ def test_collate_pads_on_the_left(policy, prompts):
         assert torch.equal(batch.input_ids[row, -lengths[row] :], prompt.input_ids)
         assert torch.equal(batch.position_ids[:, row, -lengths[row] :], prompt.position_ids)
         assert batch.next_position[row] == prompt.position_ids.max() + 1
-    assert batch.image_grid_thw.shape == (2, 3)
-    assert len(batch.pixel_values) == sum(len(prompt.pixel_values) for prompt in prompts)
+    assert batch.vision["image_grid_thw"].shape == (2, 3)
+    assert len(batch.vision["pixel_values"]) == sum(len(prompt.vision["pixel_values"]) for prompt in prompts)

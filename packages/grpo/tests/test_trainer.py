@@ -160,7 +160,7 @@ def test_a_beta_of_zero_keeps_no_reference_model(policy, tmp_path):
     reward = VisionReward.from_preset("strict", dialect="qwen2_5_vl")
     (tmp_path / "run").mkdir()
     trainer = GRPOTrainer(GRPOConfig(), copy.deepcopy(policy), reward, samples, folder=tmp_path / "run")
-    assert trainer.reference is None
+    assert trainer.update.reference is None
 
 
 def test_sampled_runs_are_seeded(start, tmp_path):

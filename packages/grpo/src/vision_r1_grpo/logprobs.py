@@ -49,8 +49,7 @@ def completion_logprobs(
         input_ids=torch.cat([batch.input_ids, packed.tokens], dim=1),
         attention_mask=_attention_mask(batch.mask, packed.segment, model),
         position_ids=torch.cat([batch.position_ids, packed.position.expand(3, -1, -1)], dim=2),
-        pixel_values=batch.pixel_values,
-        image_grid_thw=batch.image_grid_thw,
+        **batch.vision,
         use_cache=False,
         logits_to_keep=packed.tokens.shape[1]
         + 1,  # from the last prompt token on: it predicts the first token

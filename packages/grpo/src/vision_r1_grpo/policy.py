@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import torch
-from jaxtyping import Bool, Float, Int
+from jaxtyping import Bool, Int
 from PIL import Image
 from torch import Tensor
 from transformers import AutoImageProcessor, AutoModelForImageTextToText, AutoTokenizer
@@ -23,16 +23,15 @@ class Prompt:
 
     Args:
         input_ids: (L,) token ids, image tokens expanded.
-        position_ids: (3, L) M-RoPE positions in time, height and width.
-        pixel_values: (patches, patch_dim).
-        image_grid_thw: (1, 3).
+        position_ids: (D, L) positions: D = 3, in time, height and width, for M-RoPE; else 1.
+        vision: what the model takes of the image, such as pixel_values and image_grid_thw; those of several
+            prompts are joined along the first axis.
         frame: how the image's pixels map to what the model sees.
     """
 
     input_ids: Int[Tensor, " l"]
-    position_ids: Int[Tensor, "3 l"]
-    pixel_values: Float[Tensor, "patches dim"]
-    image_grid_thw: Int[Tensor, "1 3"]
+    position_ids: Int[Tensor, "d l"]
+    vision: Mapping[str, Tensor]
     frame: Frame
 
 
@@ -80,8 +79,8 @@ class Policy:
         positions, _ = self.model.model.get_rope_index(
             ids[None], mm_token_type_ids=torch.from_numpy(encoded.is_image)[None].long(), image_grid_thw=grid
         )
-        pixels = torch.from_numpy(encoded.pixel_values)
-        return Prompt(ids, positions[:, 0], pixels, grid, encoded.frame)
+        vision = {"pixel_values": torch.from_numpy(encoded.pixel_values), "image_grid_thw": grid}
+        return Prompt(ids, positions[:, 0], vision, encoded.frame)
 
     @property
     def stop_token_ids(self) -> list[int]:
@@ -107,9 +106,8 @@ class PromptBatch:
 
     input_ids: Int[Tensor, "p l"]
     mask: Bool[Tensor, "p l"]
-    position_ids: Int[Tensor, "3 p l"]
-    pixel_values: Float[Tensor, "patches dim"]
-    image_grid_thw: Int[Tensor, "p 3"]
+    position_ids: Int[Tensor, "d p l"]
+    vision: Mapping[str, Tensor]
     next_position: Int[Tensor, " p"]
 
 
@@ -118,7 +116,7 @@ def collate(prompts: Sequence[Prompt], pad_token_id: int, device: torch.device) 
     longest = max(len(prompt.input_ids) for prompt in prompts)
     ids = torch.full((len(prompts), longest), pad_token_id)
     mask = torch.zeros(len(prompts), longest, dtype=torch.bool)
-    positions = torch.zeros(3, len(prompts), longest, dtype=torch.long)
+    positions = torch.zeros(len(prompts[0].position_ids), len(prompts), longest, dtype=torch.long)
     for row, prompt in enumerate(prompts):
         start = longest - len(prompt.input_ids)
         ids[row, start:] = prompt.input_ids
@@ -128,7 +126,6 @@ def collate(prompts: Sequence[Prompt], pad_token_id: int, device: torch.device) 
         ids.to(device),
         mask.to(device),
         positions.to(device),
-        torch.cat([prompt.pixel_values for prompt in prompts]).to(device),
-        torch.cat([prompt.image_grid_thw for prompt in prompts]).to(device),
+        {name: torch.cat([p.vision[name] for p in prompts]).to(device) for name in prompts[0].vision},
         torch.stack([prompt.position_ids.max() + 1 for prompt in prompts]).to(device),
     )

@@ -26,14 +26,13 @@ from vision_r1_grpo.advantages import group_advantages
 from vision_r1_grpo.checkpoint import RunState, has_checkpoint, load_checkpoint, save_checkpoint
 from vision_r1_grpo.config import ConfigError, GRPOConfig
 from vision_r1_grpo.engine import Engine
-from vision_r1_grpo.logprobs import completion_logprobs
-from vision_r1_grpo.losses import kl_divergence, policy_loss, token_weights
 from vision_r1_grpo.policy import Policy, Prompt
 from vision_r1_grpo.records import JsonLines, LiveProgress
 from vision_r1_grpo.rewards import RewardBatch, Target, VisionReward
 from vision_r1_grpo.rewards.monitors import History, count_signs, judge, monitors
 from vision_r1_grpo.rollout import Rollout, Sampler, Sampling
 from vision_r1_grpo.rollout.transformers import TransformersSampler
+from vision_r1_grpo.update import PolicyUpdate
 from vision_r1_ops import Thresholds
 
 Evaluation = Callable[[], Mapping[str, float]]
@@ -86,7 +85,7 @@ class GRPOTrainer:
         self.config, self.policy, self.reward, self.dataset = config, policy, reward, dataset
         reference = copy.deepcopy(policy.model).eval().requires_grad_(False) if config.loss.beta else None
         self.engine = Engine(policy.model, config.optimizer, config.deepspeed)
-        self.reference = None if reference is None else reference.to(self.engine.device)
+        self.update = PolicyUpdate(config, policy, self.engine, reference)
         if config.prompts_per_step % self.engine.world_size:
             raise ConfigError(
                 f"prompts_per_step must be a multiple of the {self.engine.world_size} processes, "
@@ -135,7 +134,9 @@ class GRPOTrainer:
                 advantages, informative = group_advantages(
                     scored.total.view(-1, g), scale=config.loss.scale_advantages
                 )
-                loss, grad_norm = self._update(prompts, rollout, advantages.flatten(), informative)
+                loss, grad_norm = self.update(
+                    prompts, rollout, advantages.flatten(), informative, self._learning_rate()
+                )
 
                 seconds = {"rollout": sampled - start, "update": time.monotonic() - sampled}
                 row = self._row(rollout, scored, informative, loss, grad_norm, seconds)
@@ -182,42 +183,6 @@ class GRPOTrainer:
     def thresholds(self) -> Thresholds:
         """Those of the present step."""
         return self.reward.refinement(self.progress, self.state.refinement)
-
-    def _update(
-        self, prompts: list[Prompt], rollout: Rollout, advantages: Tensor, informative: Tensor
-    ) -> tuple[float, float]:
-        """One optimiser step; returns the loss over all ranks and the gradient norm."""
-        config, g, size = self.config, self.config.sampling.group_size, self.config.prompts_per_forward
-        device = rollout.tokens.device
-        advantages = advantages.to(device)
-        counted = rollout.mask & informative.to(device).repeat_interleave(g)[:, None]
-        tokens, completions = self.engine.sum(torch.stack([counted.sum(), counted.any(dim=1).sum()]).float())
-        weights = token_weights(
-            counted,
-            config.loss.reduction,
-            total_tokens=tokens,
-            total_completions=completions,
-            max_length=config.sampling.max_new_tokens,
-        )
-        if tokens == 0:  # no group says anything; an optimiser step would only repeat its momentum
-            return 0.0, 0.0
-        total = torch.zeros(1, device=device)
-        for first in range(0, len(prompts), size):
-            some, rows = prompts[first : first + size], slice(first * g, (first + size) * g)
-            arguments = (self.policy, some, rollout.tokens[rows], rollout.mask[rows])
-            temperature = config.sampling.temperature
-            logprobs = completion_logprobs(self.engine.forward, *arguments, temperature=temperature)
-            # One update per rollout: the policy that sampled is the policy itself.
-            losses = policy_loss(logprobs, logprobs.detach(), advantages[rows])
-            if self.reference is not None:
-                with torch.no_grad():
-                    anchor = completion_logprobs(self.reference, *arguments, temperature=temperature)
-                losses = losses + config.loss.beta * kl_divergence(logprobs, anchor)
-            loss = (losses * weights[rows]).sum()
-            self.engine.backward(loss)
-            total += loss.detach()
-        grad_norm = self.engine.step(self._learning_rate())
-        return self.engine.sum(total).item(), grad_norm
 
     def _next_samples(self) -> list[Sample]:
         """This rank's share of the step's prompts; every epoch has its own order, which the seed fixes."""
