@@ -1,7 +1,7 @@
 import pytest
 import torch
 
-from vision_r1_grpo.logprobs import completion_logprobs
+from vision_r1_grpo.logprobs import TokenLogprobs, completion_logprobs
 
 TEMPERATURE = 0.8
 
@@ -32,22 +32,22 @@ def naive_logprobs(policy, prompts, tokens, mask):
     return torch.stack(rows)
 
 
-@pytest.mark.parametrize("attention", ["sdpa", "eager"])
-def test_sharing_the_prompt_changes_neither_logprobs_nor_gradients(policy, prompts, completions, attention):
+@pytest.mark.parametrize("most_tokens", [40, 400_000], ids=["whole", "in chunks"])
+def test_sharing_the_prompt_changes_neither_logprobs_nor_gradients(policy, prompts, completions, most_tokens):
     tokens, mask = completions
-    policy.model.set_attn_implementation(attention)
     weights = torch.linspace(-1, 1, tokens.numel()).view_as(tokens)
     results = []
     for compute in (
         lambda: naive_logprobs(policy, prompts, tokens, mask),
-        lambda: completion_logprobs(policy.model, policy, prompts, tokens, mask, temperature=TEMPERATURE),
+        lambda: completion_logprobs(
+            TokenLogprobs(policy.model, most_tokens), policy, prompts, tokens, mask, temperature=TEMPERATURE
+        ),
     ):
         policy.model.zero_grad()
         logprobs = compute()
         (logprobs * weights).sum().backward()
         gradient = torch.cat([p.grad.flatten() for p in policy.model.parameters() if p.grad is not None])
         results.append((logprobs.detach(), gradient.clone()))
-    policy.model.set_attn_implementation("sdpa")
     (naive, naive_gradient), (shared, shared_gradient) = results
     torch.testing.assert_close(shared, naive, atol=1e-5, rtol=1e-5)
     assert naive_gradient.norm() > 1
@@ -57,7 +57,7 @@ def test_sharing_the_prompt_changes_neither_logprobs_nor_gradients(policy, promp
 def test_padding_has_logprob_zero(policy, prompts, completions):
     tokens, mask = completions
     with torch.no_grad():
-        logprobs = completion_logprobs(policy.model, policy, prompts, tokens, mask)
+        logprobs = completion_logprobs(TokenLogprobs(policy.model, 1000), policy, prompts, tokens, mask)
     assert (logprobs[~mask] == 0).all()
     assert (logprobs[mask] < 0).all()
 
@@ -65,15 +65,8 @@ def test_padding_has_logprob_zero(policy, prompts, completions):
 def test_what_stands_at_padding_changes_nothing(policy, prompts, completions):
     tokens, mask = completions
     with torch.no_grad():
-        expected = completion_logprobs(policy.model, policy, prompts, tokens, mask)
+        expected = completion_logprobs(TokenLogprobs(policy.model, 1000), policy, prompts, tokens, mask)
         poisoned = torch.where(mask, tokens, policy.banned_token_ids[0])
-        assert torch.equal(completion_logprobs(policy.model, policy, prompts, poisoned, mask), expected)
-
-
-def test_an_attention_that_cannot_share_is_refused(policy, prompts, completions):
-    policy.model.config._attn_implementation = "flash_attention_2"
-    try:
-        with pytest.raises(ValueError, match="must be sdpa or eager"):
-            completion_logprobs(policy.model, policy, prompts, *completions)
-    finally:
-        policy.model.config._attn_implementation = "sdpa"
+        assert torch.equal(
+            completion_logprobs(TokenLogprobs(policy.model, 1000), policy, prompts, poisoned, mask), expected
+        )

@@ -14,7 +14,7 @@ from vision_r1_data import Frame, Objects
 from vision_r1_data.scenes import SIZE
 from vision_r1_grpo import ConfigError, GRPOConfig, GRPOTrainer, Policy, VisionReward
 from vision_r1_grpo.config import SamplingConfig
-from vision_r1_grpo.logprobs import completion_logprobs
+from vision_r1_grpo.logprobs import TokenLogprobs, completion_logprobs
 
 sys.path.insert(0, str(Path(__file__).parent))
 from replay import DIALECT, GROUP, ReplaySampler, make_scenes, make_trainer
@@ -53,7 +53,9 @@ def test_right_answers_become_likelier(start, tmp_path):
 
     def sequence_logprobs():
         with torch.no_grad():
-            logprobs = completion_logprobs(policy.model, policy, prompts, rollout.tokens, rollout.mask)
+            logprobs = completion_logprobs(
+                TokenLogprobs(policy.model, 1000), policy, prompts, rollout.tokens, rollout.mask
+            )
         return logprobs.sum(dim=1).view(2, GROUP)
 
     before = sequence_logprobs()

@@ -39,9 +39,9 @@ class Engine:
         parameters = [p for p in model.parameters() if p.requires_grad]
         self._engine, *_ = deepspeed.initialize(model=model, model_parameters=parameters, config=config)
 
-    def forward(self, **inputs: Any) -> Any:
+    def forward(self, *inputs: Any) -> Any:
         """The model's forward pass."""
-        return self._engine(**inputs)
+        return self._engine(*inputs)
 
     def backward(self, loss: Tensor) -> None:
         """Accumulate gradients. DeepSpeed averages them over ranks, and losses here are sums over ranks."""

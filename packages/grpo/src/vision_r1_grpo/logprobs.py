@@ -3,24 +3,76 @@
 A prompt and the completions of its group are packed into one sequence. Completions attend to the prompt and
 to themselves, never to each other, and each continues the prompt's positions: a tree of depth one.
 
-Axes: P prompts, G completions per prompt, N = P*G, T tokens, L prompt tokens, S packed completion tokens.
+Axes: P prompts, G completions per prompt, N = P*G, T tokens, L prompt tokens, S packed completion tokens,
+M tokens that count, V vocabulary, C channels.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
+from torch.utils.checkpoint import checkpoint
 
+from vision_r1_grpo.attention import SharedPrefix
 from vision_r1_grpo.policy import Policy, Prompt, PromptBatch, collate
+
+_CHUNK = 2**24  # logits that exist at a time
+
+
+class TokenLogprobs(torch.nn.Module):
+    """A model that gives the log-probabilities of tokens in place of logits.
+
+    The logits of a chunk of tokens exist at a time, and again when its gradient is computed: of N completions
+    of T tokens there is never a tensor of N * T * V.
+
+    Args:
+        model: of transformers, with a language-model head.
+        most_tokens: that one call scores. The number of chunks follows from it and not from the tokens at
+            hand, because under ZeRO-3 ranks that call the head more often than others would wait for ever.
+    """
+
+    def __init__(self, model: Any, most_tokens: int) -> None:
+        super().__init__()
+        self.model = model
+        self.chunks = -(-most_tokens * model.config.get_text_config().vocab_size // _CHUNK)
+
+    def forward(
+        self,
+        inputs: Mapping[str, Any],
+        predictors: tuple[Int[Tensor, " m"], Int[Tensor, " m"]],
+        tokens: Int[Tensor, " m"],
+        banned: Int[Tensor, " b"],
+        temperature: float,
+    ) -> Float[Tensor, " m"]:
+        """The log-probability of each token.
+
+        Args:
+            inputs: of the model without its head.
+            predictors: row and column of the token before each token.
+            tokens: (M,) those to score.
+            banned: token ids that take no probability.
+            temperature: divides the logits.
+        """
+        body, head = self.model.base_model, self.model.get_output_embeddings()
+        hidden = body(**inputs, use_cache=False).last_hidden_state[predictors]
+
+        def score(some: Float[Tensor, "m c"], chosen: Int[Tensor, " m"]) -> Float[Tensor, " m"]:
+            logits = head(some).float().index_fill(1, banned, -torch.inf) / temperature
+            return logits.gather(1, chosen[:, None])[:, 0] - logits.logsumexp(dim=1)
+
+        if self.chunks == 1:
+            return score(hidden, tokens)
+        parts = zip(hidden.tensor_split(self.chunks), tokens.tensor_split(self.chunks), strict=True)
+        return torch.cat([checkpoint(score, *part, use_reentrant=False) for part in parts])
 
 
 def completion_logprobs(
-    forward: Callable[..., Any],
+    forward: Callable[..., Tensor],
     policy: Policy,
     prompts: Sequence[Prompt],
     tokens: Int[Tensor, "n t"],
@@ -31,7 +83,7 @@ def completion_logprobs(
     """The log-probability of each completion token, with gradient; 0 at padding.
 
     Args:
-        forward: the model, or the engine that wraps it.
+        forward: `TokenLogprobs` of the policy's model, or the engine that wraps it.
         policy: names the tokens that sampling never draws; they take no probability here either.
         prompts: P prompts.
         tokens: (N, T) completions, those of one prompt side by side, padded on the right.
@@ -41,76 +93,61 @@ def completion_logprobs(
     Returns:
         (N, T) log-probabilities, equal to those of N separate sequences within rounding.
     """
-    model = policy.model
-    batch = collate(prompts, policy.processor.tokenizer.pad_token_id, model.device)
-    packed = _pack(tokens, mask, len(prompts), batch)
-    length = batch.input_ids.shape[1]
-    logits = forward(
-        input_ids=torch.cat([batch.input_ids, packed.tokens], dim=1),
-        attention_mask=_attention_mask(batch.mask, packed.segment, model),
-        position_ids=torch.cat([batch.position_ids, packed.position.expand(3, -1, -1)], dim=2),
+    device = policy.model.device
+    batch = collate(prompts, policy.processor.tokenizer.pad_token_id, device)
+    packed = _pack(tokens, mask, batch)
+    inputs = {
+        "input_ids": torch.cat([batch.input_ids, packed.tokens], dim=1),
+        "position_ids": positions_for(torch.cat([batch.position_ids, packed.positions], dim=2)),
+        "attention_mask": torch.ones(1, 1, 1, 1, dtype=torch.bool, device=device),  # the layout says it all
+        "layout": packed.layout,
         **batch.vision,
-        use_cache=False,
-        logits_to_keep=packed.tokens.shape[1]
-        + 1,  # from the last prompt token on: it predicts the first token
-    ).logits
-    assert logits.shape[1] == packed.tokens.shape[1] + 1, f"prompt of {length} tokens, logits {logits.shape}"
-    banned = torch.tensor(policy.banned_token_ids, device=logits.device)
-    logits = logits.float().index_fill(2, banned, -torch.inf) / temperature
-    row = torch.arange(len(prompts), device=logits.device)[:, None]
-    chosen = logits[row, packed.predictor, packed.tokens]
-    logprobs = chosen - logits.logsumexp(dim=2).gather(1, packed.predictor)
-    return torch.zeros_like(mask, dtype=logprobs.dtype).masked_scatter(mask, logprobs[packed.segment > 0])
+    }
+    banned = torch.tensor(policy.banned_token_ids, device=device)
+    scored = forward(inputs, packed.predictors, tokens[mask], banned, temperature)
+    return torch.zeros(mask.shape, dtype=scored.dtype, device=device).masked_scatter(mask, scored)
+
+
+def positions_for(position_ids: Int[Tensor, "d p l"]) -> Int[Tensor, "d p l"] | Int[Tensor, "p l"]:
+    """Positions as a model takes them: without the axis D where there is one kind only."""
+    return position_ids[0] if len(position_ids) == 1 else position_ids
 
 
 @dataclass(frozen=True)
 class _Packed:
-    """Completions of each prompt one after the other.
+    """The completions of each prompt one after the other.
 
-    tokens (P, S); segment (P, S): 1..G, 0 at padding; position (P, S); predictor (P, S): which of the S + 1
-    places, the first being the prompt's last token, predicts the token.
+    Args:
+        tokens: (P, S), padded on the right.
+        positions: (D, P, S), which go on from the prompt's.
+        predictors: row and column, in sequences of L + S, of the token before each of M tokens.
+        layout: how they attend.
     """
 
     tokens: Int[Tensor, "p s"]
-    segment: Int[Tensor, "p s"]
-    position: Int[Tensor, "p s"]
-    predictor: Int[Tensor, "p s"]
+    positions: Int[Tensor, "d p s"]
+    predictors: tuple[Int[Tensor, " m"], Int[Tensor, " m"]]
+    layout: SharedPrefix
 
 
-def _pack(tokens: Tensor, mask: Tensor, n_prompts: int, batch: PromptBatch) -> _Packed:
-    group = len(tokens) // n_prompts
-    sizes = mask.view(n_prompts, -1).sum(dim=1)
-    packed = [
-        torch.zeros(n_prompts, int(sizes.max()), dtype=torch.long, device=tokens.device) for _ in range(4)
-    ]
-    for p in range(n_prompts):
-        own = slice(p * group, (p + 1) * group)
-        completion, t = mask[own].nonzero(as_tuple=True)  # in packed order
-        place = torch.arange(len(t), device=tokens.device)
-        columns = (tokens[own][mask[own]], completion + 1, batch.next_position[p] + t, place * (t > 0))
-        for target, values in zip(packed, columns, strict=True):
-            target[p, : len(t)] = values
-    return _Packed(*packed)
+def _pack(tokens: Int[Tensor, "n t"], mask: Bool[Tensor, "n t"], batch: PromptBatch) -> _Packed:
+    (p, length), (n, t) = batch.input_ids.shape, mask.shape
+    group, device = n // p, tokens.device
+    completion, step = mask.nonzero(as_tuple=True)  # of the M tokens, in packed order
+    row = completion // group
+    lengths = mask.sum(dim=1)
+    before = (
+        lengths.view(p, group).cumsum(dim=1).flatten() - lengths
+    )  # tokens of the group before a completion
+    column = before[completion] + step
+    shape = (p, int(lengths.view(p, group).sum(dim=1).max()))
 
+    def packed(values: Tensor) -> Tensor:
+        return torch.zeros(shape, dtype=torch.long, device=device).index_put((row, column), values)
 
-def _attention_mask(prompt_mask: Bool[Tensor, "p l"], segment: Int[Tensor, "p s"], model: Any) -> Tensor:
-    """(P, 1, L+S, L+S): each token sees the prompt and its own completion, up to itself."""
-    place = torch.cat(
-        [prompt_mask.long() - 1, torch.where(segment > 0, segment, -1)], dim=1
-    )  # padding -1, prompt 0
-    earlier = torch.ones(place.shape[1], place.shape[1], dtype=torch.bool, device=place.device).tril()
-    key, query = place[:, None, :], place[:, :, None]
-    allowed = earlier & (
-        ((key == 0) & (query >= 0)) | (key == query)
-    )  # padding sees padding, so no row is empty
-    allowed = allowed[:, None]
-    attention = model.config._attn_implementation
-    if attention == "sdpa":
-        return allowed
-    if attention == "eager":  # adds the mask to the scores, so a boolean one would be silently wrong
-        return torch.zeros_like(allowed, dtype=model.dtype).masked_fill(
-            ~allowed, torch.finfo(model.dtype).min
-        )
-    raise ValueError(
-        f"the model's attention must be sdpa or eager to share a prompt in a group, got {attention!r}"
-    )
+    place = torch.zeros(n, t, dtype=torch.long, device=device).masked_scatter(mask, column)
+    slot = packed((completion % group) * t + step)
+    positions = packed(batch.next_position[row] + step).expand(len(batch.position_ids), -1, -1)
+    # The prompt's last token, which stands at L - 1, predicts the first token of every completion.
+    predictor = torch.where(step == 0, length - 1, length + column - 1)
+    return _Packed(packed(tokens[mask]), positions, (row, predictor), SharedPrefix(batch.mask, place, slot))

@@ -15,6 +15,7 @@ from transformers import AutoImageProcessor, AutoModelForImageTextToText, AutoTo
 
 from vision_r1_data import Frame, VisionProcessor
 from vision_r1_data.prompts import Message
+from vision_r1_grpo import attention
 
 
 @dataclass(frozen=True)
@@ -41,6 +42,9 @@ class Policy:
 
     model: Any
     processor: VisionProcessor
+
+    def __post_init__(self) -> None:
+        self.model.set_attn_implementation({"text_config": attention.NAME})
 
     @classmethod
     def from_pretrained(

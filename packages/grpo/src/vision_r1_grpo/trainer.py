@@ -26,6 +26,7 @@ from vision_r1_grpo.advantages import group_advantages
 from vision_r1_grpo.checkpoint import RunState, has_checkpoint, load_checkpoint, save_checkpoint
 from vision_r1_grpo.config import ConfigError, GRPOConfig
 from vision_r1_grpo.engine import Engine
+from vision_r1_grpo.logprobs import TokenLogprobs
 from vision_r1_grpo.policy import Policy, Prompt
 from vision_r1_grpo.records import JsonLines, LiveProgress
 from vision_r1_grpo.rewards import RewardBatch, Target, VisionReward
@@ -83,8 +84,10 @@ class GRPOTrainer:
         resume: bool = False,
     ) -> None:
         self.config, self.policy, self.reward, self.dataset = config, policy, reward, dataset
-        reference = copy.deepcopy(policy.model).eval().requires_grad_(False) if config.loss.beta else None
-        self.engine = Engine(policy.model, config.optimizer, config.deepspeed)
+        most_tokens = config.prompts_per_forward * config.sampling.group_size * config.sampling.max_new_tokens
+        model = TokenLogprobs(policy.model, most_tokens)
+        reference = copy.deepcopy(model).eval().requires_grad_(False) if config.loss.beta else None
+        self.engine = Engine(model, config.optimizer, config.deepspeed)
         self.update = PolicyUpdate(config, policy, self.engine, reference)
         if config.prompts_per_step % self.engine.world_size:
             raise ConfigError(

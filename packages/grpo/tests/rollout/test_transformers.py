@@ -1,6 +1,6 @@
 import torch
 
-from vision_r1_grpo.logprobs import completion_logprobs
+from vision_r1_grpo.logprobs import TokenLogprobs, completion_logprobs
 from vision_r1_grpo.rollout import Sampling
 from vision_r1_grpo.rollout.transformers import TransformersSampler
 
@@ -27,7 +27,7 @@ def test_sampling_logprobs_are_those_of_the_policy(policy, prompts):
     rollout = TransformersSampler(policy).generate(prompts, 3, SAMPLING)
     with torch.no_grad():
         expected = completion_logprobs(
-            policy.model, policy, prompts, rollout.tokens, rollout.mask, temperature=1.3
+            TokenLogprobs(policy.model, 1000), policy, prompts, rollout.tokens, rollout.mask, temperature=1.3
         )
     torch.testing.assert_close(rollout.logprobs, expected, atol=1e-5, rtol=1e-5)
 
@@ -56,7 +56,7 @@ def test_finished_completions_leave_and_the_others_go_on(policy, prompts):
     assert (stop.sum(dim=1) <= 1).all()
     with torch.no_grad():
         expected = completion_logprobs(
-            policy.model, policy, prompts, rollout.tokens, rollout.mask, temperature=30.0
+            TokenLogprobs(policy.model, 1000), policy, prompts, rollout.tokens, rollout.mask, temperature=30.0
         )
     torch.testing.assert_close(rollout.logprobs, expected, atol=1e-5, rtol=1e-5)
 
