@@ -23,11 +23,19 @@ class Sampling:
         temperature: divides the logits; 0 takes the likeliest token.
         max_new_tokens: the longest completion.
         seed: the same seed and policy draw the same completions.
+        top_p: only the likeliest tokens that together have this probability; 1 for all.
+        top_k: only so many of the likeliest tokens; 0 for all.
+        min_p: only tokens of at least this share of the likeliest one's probability; 0 for all.
+        stop_token_ids: tokens that end a completion, beside the model's own.
     """
 
     temperature: float = 1.0
     max_new_tokens: int = 512
     seed: int = 0
+    top_p: float = 1.0
+    top_k: int = 0
+    min_p: float = 0.0
+    stop_token_ids: tuple[int, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -37,7 +45,8 @@ class Rollout:
     Args:
         tokens: (N, T) token ids, padded on the right; the stop token is part of a completion.
         mask: (N, T) true at the tokens of a completion.
-        logprobs: (N, T) log-probability of each token when it was sampled; 0 at padding.
+        logprobs: (N, T) log-probability of each token in the distribution that it was drawn from, which
+            temperature, top-p, top-k and min-p shape; 0 at padding.
         texts: N texts without the stop token, special tokens kept.
         truncated: (N,) the completion reached max_new_tokens without a stop token.
     """

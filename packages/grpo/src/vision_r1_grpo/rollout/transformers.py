@@ -1,4 +1,8 @@
-"""Sampling with transformers: one prefill per prompt, its cache shared out to the group."""
+"""Sampling with transformers: a prompt and the completions of its group in one row of the cache.
+
+Axes: P prompts, G completions per prompt, N = P*G, T tokens, A completions of a prompt that are drawn side by
+side, S places of the cache, V vocabulary.
+"""
 
 from __future__ import annotations
 
@@ -8,13 +12,21 @@ from typing import Any
 import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
-from transformers import DynamicCache
+from transformers.generation.logits_process import (
+    LogitsProcessorList,
+    MinPLogitsWarper,
+    TopKLogitsWarper,
+    TopPLogitsWarper,
+)
 
-from vision_r1_grpo.policy import Policy, Prompt, collate
+from vision_r1_grpo.logprobs import positions_for
+from vision_r1_grpo.policy import Policy, Prompt, PromptBatch, collate
 from vision_r1_grpo.rollout import Rollout, Sampling
+from vision_r1_grpo.rollout.cache import roomy_cache
 
-# Finished completions leave the batch once they are this share of it; leaving costs a copy of the cache.
+# Places of finished completions are given up once they are this share of all; before, moving costs more.
 _FINISHED_SHARE = 0.2
+_PADDING, _PROMPT = -2, -1  # whose a place of the cache is, where it is no completion's
 
 
 class TransformersSampler:
@@ -25,60 +37,35 @@ class TransformersSampler:
 
     @torch.no_grad()
     def generate(self, prompts: Sequence[Prompt], group_size: int, sampling: Sampling) -> Rollout:
-        """Draw `group_size` completions of each prompt; each image and prompt is computed once."""
+        """Draw `group_size` completions of each prompt; each image and prompt is computed and kept once."""
         model, tokenizer = self.policy.model, self.policy.processor.tokenizer
         training = model.training
         model.eval()
         generator = torch.Generator(model.device).manual_seed(sampling.seed)
-        banned = torch.tensor(self.policy.banned_token_ids, device=model.device)
-        stop = torch.tensor(self.policy.stop_token_ids, device=model.device)
         batch = collate(prompts, tokenizer.pad_token_id, model.device)
-        cache = DynamicCache(config=model.config.get_text_config())
-        # Prompts of one length need no mask, and attention is faster without.
-        mask = None if bool(batch.mask.all()) else batch.mask.repeat_interleave(group_size, dim=0)
-        logits = model(
-            input_ids=batch.input_ids,
-            attention_mask=None if mask is None else batch.mask,
-            position_ids=batch.position_ids,
-            **batch.vision,
-            past_key_values=cache,
-            use_cache=True,
-            logits_to_keep=1,
-        ).logits[:, -1]
-        cache.batch_repeat_interleave(group_size)
-        logits = logits.repeat_interleave(group_size, dim=0)
-        position = batch.next_position.repeat_interleave(group_size)
+        group = _Group(model, batch, group_size)
+        draw = _Draw(self.policy, sampling, generator)
+        stop = torch.tensor([*self.policy.stop_token_ids, *sampling.stop_token_ids], device=model.device)
 
-        n = len(prompts) * group_size
-        tokens = torch.full((n, sampling.max_new_tokens), tokenizer.pad_token_id, device=model.device)
-        logprobs = torch.zeros(n, sampling.max_new_tokens, device=model.device)
-        lengths = torch.full((n,), sampling.max_new_tokens, device=model.device)
+        n, longest = len(prompts) * group_size, sampling.max_new_tokens
+        tokens = torch.full((n, longest), tokenizer.pad_token_id, device=model.device)
+        logprobs = torch.zeros(n, longest, device=model.device)
+        lengths = torch.full((n,), longest, device=model.device)
         truncated = torch.ones(n, dtype=torch.bool, device=model.device)
-        rows = torch.arange(n, device=model.device)  # the completion that each row of the cache belongs to
-        for t in range(sampling.max_new_tokens):
-            token, logprob = _draw(logits, sampling.temperature, banned, generator)
-            going = truncated[rows]
-            tokens[rows[going], t] = token[going]
-            logprobs[rows[going], t] = logprob[going]
-            stopped = rows[going & torch.isin(token, stop)]
+        logits = group.logits
+        for t in range(longest):
+            token, logprob = draw(logits)
+            going = truncated[group.owner]
+            who = group.owner[going]
+            tokens[who, t], logprobs[who, t] = token[going], logprob[going]
+            stopped = group.owner[going & torch.isin(token, stop)]
             truncated[stopped], lengths[stopped] = False, t + 1
-            going = truncated[rows]
-            if t + 1 == sampling.max_new_tokens or not going.any():
+            going = truncated[group.owner]
+            if t + 1 == longest or not going.any():
                 break
-            if (~going).float().mean() > _FINISHED_SHARE:
-                keep = going.nonzero()[:, 0]
-                cache.batch_select_indices(keep)
-                rows, token, position = rows[keep], token[keep], position[keep]
-                mask = None if mask is None else mask[keep]
-            if mask is not None:
-                mask = torch.cat([mask, mask.new_ones(len(rows), 1)], dim=1)
-            logits = model(
-                input_ids=token[:, None],
-                attention_mask=mask,
-                position_ids=(position + t)[None, :, None].expand(3, -1, 1),
-                past_key_values=cache,
-                use_cache=True,
-            ).logits[:, -1]
+            if going.float().mean() < 1 - _FINISHED_SHARE:
+                token = group.give_up(going, token)
+            logits = group.extend(token, t)
         model.train(training)
         longest = int(lengths.max())
         texts = _texts(tokenizer, tokens, lengths, truncated)
@@ -86,17 +73,87 @@ class TransformersSampler:
         return Rollout(tokens[:, :longest], within, logprobs[:, :longest], texts, truncated)
 
 
-def _draw(
-    logits: Float[Tensor, "b v"], temperature: float, banned: Int[Tensor, " k"], generator: torch.Generator
-) -> tuple[Int[Tensor, " b"], Float[Tensor, " b"]]:
-    """One token per row and its log-probability."""
-    logits = logits.float().index_fill(1, banned, -torch.inf)
-    if temperature == 0:
-        token = logits.argmax(dim=1)
-        return token, torch.zeros_like(token, dtype=torch.float32)
-    logprobs = torch.log_softmax(logits / temperature, dim=1)
-    token = torch.multinomial(logprobs.exp(), 1, generator=generator)
-    return token[:, 0], logprobs.gather(1, token)[:, 0]
+class _Group:
+    """The completions that are being drawn, each token of them a column of its prompt's row.
+
+    The tokens of one step stand side by side, behind those of the steps before. Each sees the prompt and the
+    places of its own completion. So the keys of a prompt are read once for all of its completions.
+
+    Args:
+        model: of transformers.
+        batch: P prompts.
+        size: G.
+    """
+
+    def __init__(self, model: Any, batch: PromptBatch, size: int) -> None:
+        self.model, self.cache = model, roomy_cache()
+        self.position = batch.next_position
+        self.dims = len(batch.position_ids)
+        p, device = len(batch.input_ids), batch.input_ids.device
+        self.owner = torch.arange(p * size, device=device).view(p, size)
+        self.places = torch.where(batch.mask, _PROMPT, _PADDING)
+        padded = not bool(batch.mask.all())
+        logits = model(
+            input_ids=batch.input_ids,
+            attention_mask=batch.mask if padded else None,
+            position_ids=positions_for(batch.position_ids),
+            **batch.vision,
+            past_key_values=self.cache,
+            use_cache=True,
+            logits_to_keep=1,
+        ).logits
+        self.logits = logits.expand(-1, size, -1)
+
+    def extend(self, token: Int[Tensor, "p a"], t: int) -> Float[Tensor, "p a v"]:
+        """Give each completion its token number t, and return the logits of the next."""
+        self.places = torch.cat([self.places, self.owner], dim=1)
+        places = self.places[:, None, None, :]
+        seen = (places == _PROMPT) | (places == self.owner[:, None, :, None])
+        position = (self.position + t)[None, :, None].expand(self.dims, -1, token.shape[1])
+        logits: Tensor = self.model(
+            input_ids=token,
+            attention_mask=seen,
+            position_ids=positions_for(position),
+            past_key_values=self.cache,
+            use_cache=True,
+        ).logits
+        return logits
+
+    def give_up(self, going: Bool[Tensor, "p a"], token: Int[Tensor, "p a"]) -> Int[Tensor, "p a"]:
+        """Drop the rows where all have finished, and columns as far as every row can spare them."""
+        rows = going.any(dim=1).nonzero()[:, 0]
+        width = int(going.sum(dim=1).max())
+        if len(rows) < len(going):
+            self.cache.batch_select_indices(rows)
+            self.position, self.places = self.position[rows], self.places[rows]
+        kept = going[rows].int().argsort(dim=1, descending=True, stable=True)[:, :width]
+        self.owner = self.owner[rows].gather(1, kept)
+        return token[rows].gather(1, kept)
+
+
+class _Draw:
+    """Draws a token from logits, by the rules of a sampling."""
+
+    def __init__(self, policy: Policy, sampling: Sampling, generator: torch.Generator) -> None:
+        self.banned = torch.tensor(policy.banned_token_ids, device=policy.model.device)
+        self.temperature, self.generator = sampling.temperature, generator
+        self.cut = LogitsProcessorList()
+        if sampling.top_k:
+            self.cut.append(TopKLogitsWarper(sampling.top_k))
+        if sampling.top_p < 1:
+            self.cut.append(TopPLogitsWarper(sampling.top_p))
+        if sampling.min_p:
+            self.cut.append(MinPLogitsWarper(sampling.min_p))
+
+    def __call__(self, logits: Float[Tensor, "p a v"]) -> tuple[Int[Tensor, "p a"], Float[Tensor, "p a"]]:
+        """One token for each completion, and its log-probability."""
+        flat = logits.flatten(0, 1).float().index_fill(1, self.banned, -torch.inf)
+        if self.temperature == 0:
+            token = flat.argmax(dim=1)
+            return token.view(logits.shape[:2]), torch.zeros(logits.shape[:2], device=logits.device)
+        logprobs = torch.log_softmax(self.cut(None, flat / self.temperature), dim=1)
+        token = torch.multinomial(logprobs.exp(), 1, generator=self.generator)
+        return token.view(logits.shape[:2]), logprobs.gather(1, token).view(logits.shape[:2])
 
 
 def _texts(
