@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -53,6 +54,11 @@ class Engine:
             group["lr"] = learning_rate
         self._engine.step()
         return float(self._engine.get_global_grad_norm() or 0.0)
+
+    def log(self, values: Mapping[str, float], step: int) -> None:
+        """Write values to the monitors that the DeepSpeed configuration enables; the first rank does it."""
+        if self._engine.monitor.enabled:
+            self._engine.monitor.write_events([(name, value, step) for name, value in values.items()])
 
     def save(self, folder: Path, tag: str, state: dict[str, Any]) -> None:
         """Write weights, optimiser and `state`; `folder/latest` names the tag once all of it is there."""
