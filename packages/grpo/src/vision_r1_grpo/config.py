@@ -127,7 +127,10 @@ class GRPOConfig:
         max_steps: optimiser steps after which the run ends.
         max_minutes: minutes of training (evaluation left out) after which the run ends. The first of the two
             ends it; with neither it is one pass over the data.
+        max_prompt_tokens: longer prompts, image included, are left out and counted, never cut; None for no
+            limit.
         eval_every: optimiser steps between two evaluations; 0 for none.
+        overlay_every: optimiser steps between two pictures of a group's answers; 0 for none.
         save_every: optimiser steps between two checkpoints; 0 for the last one only.
         keep_checkpoints: how many checkpoints are kept.
         seed: of the order of the data and of the sampling.
@@ -142,7 +145,9 @@ class GRPOConfig:
     prompts_per_forward: int = 8
     max_steps: int | None = None
     max_minutes: float | None = None
+    max_prompt_tokens: int | None = None
     eval_every: int = 0
+    overlay_every: int = 0
     save_every: int = 0
     keep_checkpoints: int = 2
     seed: int = 0
@@ -151,9 +156,11 @@ class GRPOConfig:
     def __post_init__(self) -> None:
         for name in ("prompts_per_step", "prompts_per_forward", "keep_checkpoints"):
             _require(getattr(self, name) >= 1, name, getattr(self, name), "at least 1")
-        for name in ("eval_every", "save_every"):
+        for name in ("eval_every", "overlay_every", "save_every"):
             _require(getattr(self, name) >= 0, name, getattr(self, name), "at least 0")
-        _require(self.max_steps is None or self.max_steps >= 1, "max_steps", self.max_steps, "at least 1")
+        for name in ("max_steps", "max_prompt_tokens"):
+            given = getattr(self, name)
+            _require(given is None or given >= 1, name, given, "at least 1")
         _require(self.max_minutes is None or self.max_minutes > 0, "max_minutes", self.max_minutes, "above 0")
 
 

@@ -1,4 +1,4 @@
-"""JSON lines that a run appends to, and a live line that shows the newest."""
+"""What a run writes down: JSON lines, the monitors of DeepSpeed, and a live line that shows the newest."""
 
 from __future__ import annotations
 
@@ -13,9 +13,56 @@ from rich.live import Live
 from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeRemainingColumn
 from rich.text import Text
 
-from vision_r1_grpo.rewards.monitors import ALARMS
+from vision_r1_grpo.engine import Engine
+from vision_r1_grpo.metrics import Step
+from vision_r1_grpo.rewards.monitors import ALARMS, History, judge
 
 _SHOWN = {"reward": "reward", "boxes": "boxes", "eval/mAP": "mAP"}
+
+
+class Records:
+    """The files of a run.
+
+    Args:
+        folder: where metrics.jsonl and completions.jsonl are.
+        engine: the ranks, and the monitors that DeepSpeed's configuration enables.
+        after: what later steps wrote is dropped: a resumed run does those steps again.
+    """
+
+    def __init__(self, folder: Path, engine: Engine, after: int) -> None:
+        suffix = f"-rank{engine.rank}" if engine.rank else ""
+        self.engine = engine
+        # Metrics are of all ranks, so one of them writes; completions are each rank's own.
+        self.metrics = JsonLines(folder / "metrics.jsonl", after) if engine.rank == 0 else None
+        self.completions = JsonLines(folder / f"completions{suffix}.jsonl", after)
+        self.history = History.of(self.metrics.read() if self.metrics else ())
+
+    def log(self, row: dict[str, Any]) -> None:
+        """Write the line of a step, to which the alarms are added that it raises given those before it."""
+        row |= judge(row, self.history)
+        self.history = self.history.after(row)
+        if self.metrics is not None:
+            self.metrics.write([row])
+        self.engine.log({name: value for name, value in row.items() if _is_charted(name, value)}, row["step"])
+
+    def keep(self, step: Step, number: int) -> None:
+        """Write this rank's completions with their rewards, those of a group side by side."""
+        scored, group = step.scored, len(step.rollout.texts) // len(step.draw.samples)
+        self.completions.write(
+            {
+                "step": number,
+                "sample": step.draw.samples[n // group].id,
+                "completion": text,
+                "reward": scored.total[n].item(),
+                **{f"reward/{name}": part[n].item() for name, part in scored.parts.items()},
+                "problems": list(scored.answers[n].problems),
+            }
+            for n, text in enumerate(step.rollout.texts)
+        )
+
+
+def _is_charted(name: str, value: object) -> bool:
+    return name != "step" and isinstance(value, int | float)  # the step is the axis
 
 
 class JsonLines:
@@ -67,12 +114,16 @@ class LiveProgress:
     def show(self, progress: float, row: Mapping[str, Any]) -> None:
         """Move the bar to `progress` in [0, 1], with the row's step, rewards and last evaluation.
 
-        A line above the bar says when the thresholds have gone on to the next stage, and when an alarm is
-        on for the first time.
+        A line above the bar says when the thresholds have gone on to the next stage, when an alarm is on for
+        the first time, and when prompts are left out for the first time.
         """
         if row.get("stage", 0) > self._newest.get("stage", math.inf):
             thresholds = ", ".join(f"{name} {row[name]:.3g}" for name in ("xi0", "xi1", "xi2"))
             self._live.console.print(f"step {row['step']}: stage {row['stage']} begins, {thresholds}")
+        if "dropped_ids" in row and "dropped_ids" not in self._newest:
+            left_out = f"{row['dropped_prompts']} prompts above max_prompt_tokens are left out"
+            named = f"the samples {', '.join(row['dropped_ids'])}"
+            self._live.console.print(f"step {row['step']}: {left_out}, {named}", soft_wrap=True)
         for name, level in row.get("alarms", {}).items():
             if name not in self._alarms:
                 alarm = f"{name} {level:.2f}. {ALARMS[name].measure}: {ALARMS[name].sign}."

@@ -1,0 +1,139 @@
+"""What a step looks like in numbers, over all ranks. Axes: P prompts, G completions, N = P*G."""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from statistics import fmean
+from typing import Any
+
+import torch
+from jaxtyping import Bool
+from torch import Tensor
+
+from vision_r1_grpo.engine import Engine
+from vision_r1_grpo.feed import Draw
+from vision_r1_grpo.rewards import RewardBatch, Target
+from vision_r1_grpo.rewards.monitors import count_signs, monitors
+from vision_r1_grpo.rollout import Rollout
+
+_MOST_NAMED = 5
+
+
+@dataclass(frozen=True)
+class Step:
+    """What one rank did in one step.
+
+    Args:
+        draw: P samples and their prompts.
+        rollout: N completions.
+        targets: N truths.
+        scored: N rewards.
+        informative: (P,) whether the rewards of a group differ.
+        loss: over all ranks.
+        grad_norm: before clipping.
+        seconds: phase -> how long it took.
+    """
+
+    draw: Draw
+    rollout: Rollout
+    targets: Sequence[Target]
+    scored: RewardBatch
+    informative: Bool[Tensor, " p"]
+    loss: float
+    grad_norm: float
+    seconds: Mapping[str, float]
+
+
+class Clock:
+    """How long each phase of a step takes; `seconds` has them by their names."""
+
+    def __init__(self) -> None:
+        self.seconds: dict[str, float] = {}
+        self._last = time.monotonic()
+
+    def lap(self, phase: str) -> None:
+        """The phase ends now."""
+        now = time.monotonic()
+        self.seconds[phase], self._last = now - self._last, now
+
+
+def step_metrics(step: Step, engine: Engine) -> dict[str, Any]:
+    """The numbers of a step, the same on every rank.
+
+    Returns:
+        Means over completions: reward, reward/<part>, boxes, matched, saturated, tokens and truncated.
+        Beside them tokens_min and tokens_max; xi2_share; groups and the share informative_groups of them;
+        dropped_prompts, with the first of their dropped_ids; loss; grad_norm; seconds/<phase>, means over
+        ranks; rollout_tokens_per_second; completions_per_second of the whole step; peak_memory_gib of the
+        rank that has most; monitor/<name>.
+    """
+    scored, dropped, lengths = step.scored, step.draw.dropped, step.rollout.mask.sum(dim=1)
+    per_completion = {
+        "reward": scored.total,
+        **{f"reward/{name}": part for name, part in scored.parts.items()},
+        "boxes": torch.tensor([len(answer) for answer in scored.answers]),
+        "matched": scored.matched,
+        "saturated": scored.saturated,
+        "tokens": lengths,
+        "truncated": step.rollout.truncated,
+    }
+    signs = count_signs(scored.answers, step.targets)
+    own = {
+        **{f"seconds/{phase}": seconds for phase, seconds in step.seconds.items()},
+        **signs,
+        "tokens": lengths.sum().item(),
+        "shortest": lengths.min().item(),
+        "longest": lengths.max().item(),
+        "groups": len(step.informative),
+        "informative": step.informative.sum().item(),
+        "memory": peak_memory(),
+    }
+    ranks = _of_all_ranks(engine, own)
+    total = {name: sum(values) for name, values in ranks.items()}
+    seconds = {name: fmean(ranks[name]) for name in own if name.startswith("seconds/")}
+    mean = _means(engine, per_completion)
+    return {
+        **mean,
+        "tokens_min": int(min(ranks["shortest"])),
+        "tokens_max": int(max(ranks["longest"])),
+        "xi2_share": mean["saturated"] / (mean["matched"] or 1.0),
+        "groups": int(total["groups"]),
+        "informative_groups": total["informative"] / total["groups"],
+        "dropped_prompts": len(dropped),
+        **({"dropped_ids": list(dropped[:_MOST_NAMED])} if dropped else {}),
+        "loss": step.loss,
+        "grad_norm": step.grad_norm,
+        **seconds,
+        "rollout_tokens_per_second": total["tokens"] / seconds["seconds/rollout"],
+        "completions_per_second": total["completions"] / sum(seconds.values()),
+        "peak_memory_gib": max(ranks["memory"]) / 2**30,
+        **monitors({name: total[name] for name in signs}),
+    }
+
+
+def _means(engine: Engine, values: Mapping[str, Tensor]) -> dict[str, float]:
+    """Means over all completions of all ranks; they have equally many."""
+    means = torch.stack([each.double().mean().cpu() for each in values.values()])
+    return dict(zip(values, (engine.sum(means) / engine.world_size).tolist(), strict=True))
+
+
+def _of_all_ranks(engine: Engine, own: Mapping[str, float]) -> dict[str, list[float]]:
+    """Name -> the values of all ranks."""
+    each = torch.zeros(len(own), engine.world_size, dtype=torch.float64)
+    each[:, engine.rank] = torch.tensor(list(own.values()), dtype=torch.float64)
+    return dict(zip(own, engine.sum(each).tolist(), strict=True))
+
+
+def peak_memory() -> int:
+    """The most bytes that this process held at a time: of its device, or of main memory where it has none."""
+    if torch.accelerator.is_available():
+        return int(torch.accelerator.max_memory_allocated())
+    if sys.platform == "win32":
+        return 0
+    import resource  # of POSIX only
+
+    unit = 1 if sys.platform == "darwin" else 1024
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit
