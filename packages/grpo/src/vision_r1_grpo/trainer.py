@@ -22,6 +22,7 @@ from vision_r1_grpo.engine import Engine
 from vision_r1_grpo.feed import Feed
 from vision_r1_grpo.logprobs import TokenLogprobs
 from vision_r1_grpo.metrics import Clock, Step, step_metrics
+from vision_r1_grpo.overlays import save_overlay
 from vision_r1_grpo.policy import Policy, Prompt
 from vision_r1_grpo.records import LiveProgress, Records
 from vision_r1_grpo.rewards import Target, VisionReward
@@ -99,7 +100,7 @@ class GRPOTrainer:
                 )
         self.evaluate, self.sampler = evaluate, sampler or TransformersSampler(policy)
         self.feed = Feed(config, dataset, self._prompt, self.engine)
-        self.checkpoints = folder / "checkpoints"
+        self.folder, self.checkpoints = folder, folder / "checkpoints"
         if resume and not has_checkpoint(self.checkpoints):
             raise ConfigError(f"{self.checkpoints}: there is no checkpoint to resume; start without --resume")
         if not resume and has_checkpoint(self.checkpoints):
@@ -152,6 +153,7 @@ class GRPOTrainer:
                     row |= self._evaluate()
                 self.records.log(row)
                 self.records.keep(step, self.state.step)
+                self._draw(step)
                 live.show(self.progress, row)
                 if config.save_every and self.state.step % config.save_every == 0:
                     self._save()
@@ -217,6 +219,12 @@ class GRPOTrainer:
         """On the first rank only; the others wait for it where they next exchange something."""
         every = self.config.eval_every
         return bool(every) and self.state.step % every == 0 and self.engine.rank == 0
+
+    def _draw(self, step: Step) -> None:
+        every, number = self.config.overlay_every, self.state.step
+        if every and number % every == 0 and self.engine.rank == 0:
+            path = self.folder / "overlays" / f"step_{number:06d}.png"
+            save_overlay(step, self.reward.dialect.prompt, path, f"step {number}")
 
     def _save(self) -> None:
         if self.state != self.saved:
