@@ -13,19 +13,19 @@ from vision_r1_grpo.rewards import RefinementState
 
 @dataclass(frozen=True)
 class RunState:
-    """How far a run is; what it reads and draws next follows from the seed, the step and what it has seen.
+    """How far a run is; what it reads and draws next follows from the seed, the step and what it has drawn.
 
     Args:
         step: optimiser steps done.
         minutes: minutes spent on them, evaluation left out.
         refinement: how far an adaptive refinement has come.
-        seen: places of the order of the data that are behind it.
+        drawn: places of the order of the data that are behind it.
     """
 
     step: int = 0
     minutes: float = 0.0
     refinement: RefinementState = field(default_factory=RefinementState)
-    seen: int = 0
+    drawn: int = 0
 
 
 def save_checkpoint(engine: Engine, folder: Path, state: RunState, keep: int) -> None:

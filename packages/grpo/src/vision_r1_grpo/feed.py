@@ -22,13 +22,13 @@ class Draw:
     Args:
         samples: this rank's share.
         prompts: of these samples.
-        seen: places of the order that are behind all ranks now.
+        drawn: places of the order that are behind all ranks now.
         dropped: ids of the samples left out on the way, over all ranks, as their prompts are too long.
     """
 
     samples: list[Sample]
     prompts: list[Prompt]
-    seen: int
+    drawn: int
     dropped: tuple[str, ...]
 
 
@@ -37,7 +37,7 @@ class Feed:
 
     Every epoch has an order of its own. A prompt of more than `max_prompt_tokens` is left out, never cut, and
     the next of the order takes its place, so that every rank has as many prompts as the others. What a step
-    trains on follows from the seed and `seen` alone, whatever the number of ranks.
+    trains on follows from the seed and `drawn` alone, whatever the number of ranks.
 
     Args:
         config: the run.
@@ -56,8 +56,8 @@ class Feed:
         self.seed, self.limit = config.seed, config.max_prompt_tokens
         self.dataset, self.encode, self.engine = dataset, encode, engine
 
-    def draw(self, seen: int, count: int) -> Draw:
-        """The next `count` prompts of all ranks after the first `seen` places of the order.
+    def draw(self, drawn: int, count: int) -> Draw:
+        """The next `count` prompts of all ranks after the first `drawn` places of the order.
 
         Raises:
             ConfigError: as many prompts on end as there are samples are too long.
@@ -66,8 +66,8 @@ class Feed:
         kept: list[int] = []
         dropped: list[int] = []
         while len(kept) < count:
-            places = range(seen, seen + count - len(kept))
-            seen = places.stop
+            places = range(drawn, drawn + count - len(kept))
+            drawn = places.stop
             for place, fits in zip(places, self._fit(places, encoded), strict=True):
                 (kept if fits else dropped).append(place)
             if not kept and len(dropped) >= len(self.dataset):
@@ -81,7 +81,7 @@ class Feed:
             encoded[place] if place in encoded else self.encode(sample)
             for place, sample in zip(own, samples, strict=True)
         ]
-        return Draw(samples, prompts, seen, tuple(self.sample(place).id for place in dropped))
+        return Draw(samples, prompts, drawn, tuple(self.sample(place).id for place in dropped))
 
     def sample(self, place: int) -> Sample:
         """The sample at a place of the order."""

@@ -32,8 +32,7 @@ class Step:
         targets: N truths.
         scored: N rewards.
         informative: (P,) whether the rewards of a group differ.
-        loss: over all ranks.
-        grad_norm: before clipping.
+        learnt: what the update says of itself, over all ranks.
         seconds: phase -> how long it took.
     """
 
@@ -42,8 +41,7 @@ class Step:
     targets: Sequence[Target]
     scored: RewardBatch
     informative: Bool[Tensor, " p"]
-    loss: float
-    grad_norm: float
+    learnt: Mapping[str, float]
     seconds: Mapping[str, float]
 
 
@@ -66,9 +64,9 @@ def step_metrics(step: Step, engine: Engine) -> dict[str, Any]:
     Returns:
         Means over completions: reward, reward/<part>, boxes, matched, saturated, tokens and truncated.
         Beside them tokens_min and tokens_max; xi2_share; groups and the share informative_groups of them;
-        dropped_prompts, with the first of their dropped_ids; loss; grad_norm; seconds/<phase>, means over
-        ranks; rollout_tokens_per_second; completions_per_second of the whole step; peak_memory_gib of the
-        rank that has most; monitor/<name>.
+        dropped_prompts, with the first of their dropped_ids; what the update learnt, such as loss and
+        grad_norm; seconds/<phase>, means over ranks; rollout_tokens_per_second; completions_per_second of the
+        whole step; peak_memory_gib of the rank that has most; monitor/<name>.
     """
     scored, dropped, lengths = step.scored, step.draw.dropped, step.rollout.mask.sum(dim=1)
     per_completion = {
@@ -104,8 +102,7 @@ def step_metrics(step: Step, engine: Engine) -> dict[str, Any]:
         "informative_groups": total["informative"] / total["groups"],
         "dropped_prompts": len(dropped),
         **({"dropped_ids": list(dropped[:_MOST_NAMED])} if dropped else {}),
-        "loss": step.loss,
-        "grad_norm": step.grad_norm,
+        **step.learnt,
         **seconds,
         "rollout_tokens_per_second": total["tokens"] / seconds["seconds/rollout"],
         "completions_per_second": total["completions"] / sum(seconds.values()),
@@ -115,9 +112,10 @@ def step_metrics(step: Step, engine: Engine) -> dict[str, Any]:
 
 
 def _means(engine: Engine, values: Mapping[str, Tensor]) -> dict[str, float]:
-    """Means over all completions of all ranks; they have equally many."""
-    means = torch.stack([each.double().mean().cpu() for each in values.values()])
-    return dict(zip(values, (engine.sum(means) / engine.world_size).tolist(), strict=True))
+    """Means over all ranks of what is not NaN; one of nothing is left out."""
+    there = [each.double()[~each.double().isnan()] for each in values.values()]
+    sums = engine.sum(torch.tensor([[some.sum().item(), len(some)] for some in there], dtype=torch.float64))
+    return {name: total / n for name, (total, n) in zip(values, sums.tolist(), strict=True) if n}
 
 
 def _of_all_ranks(engine: Engine, own: Mapping[str, float]) -> dict[str, list[float]]:

@@ -15,7 +15,7 @@ from vision_r1_grpo.metrics import Step
 from vision_r1_grpo.rewards import Target
 
 _SIDE = 420  # of a picture, in pixels
-_GAP, _CAPTION = 14, 66
+_GAP, _EDGE, _CAPTION = 14, 4, 66
 _MOST = 16  # answers drawn; of more, the better and the worse half of them
 _MOST_NAMED = 12  # boxes with their labels beside them; of more, colours tell
 _GROUND, _PANEL, _TEXT, _DIM = "#15171c", "#20242c", "#f2f3f5", "#9aa1ad"
@@ -109,16 +109,16 @@ class _Cell:
 
     def __init__(self, picture: Image.Image, scale: float, colours: Mapping[str, str]) -> None:
         self.width, self.height, self.scale, self.colours = *picture.size, scale, colours
-        self.image = Image.new("RGB", (_SIDE, self.height + _CAPTION), _PANEL)
-        self.left = (_SIDE - self.width) // 2
-        self.image.paste(picture, (self.left, 0))
+        self.image = Image.new("RGB", (_SIDE + 2 * _EDGE, self.height + _EDGE + _CAPTION), _PANEL)
+        self.corner = (_EDGE + (_SIDE - self.width) // 2, _EDGE)
+        self.image.paste(picture, self.corner)
         self.pen = ImageDraw.Draw(self.image)
 
     def place(self, box: Iterable[float]) -> list[float]:
         """Coordinates x, y, x, y, ... of the original image -> of the cell, kept within the picture."""
         most = (self.width - 1, self.height - 1)
         scaled = (min(max(at * self.scale, 0), most[n % 2]) for n, at in enumerate(box))
-        return [at + self.left * (n % 2 == 0) for n, at in enumerate(scaled)]
+        return [at + self.corner[n % 2] for n, at in enumerate(scaled)]
 
     def dot(self, boxes: Sequence[Box]) -> None:
         """The true boxes, as dotted lines that any picture lets through."""
@@ -156,9 +156,10 @@ class _Cell:
         outside = [(x, y) for y in (y1 - height - 2, y2 + 2) for x in (x1, x2 - width)]
         outside += [(x, y) for x in (x2 + 3, x1 - width - 3) for y in (y1, y2 - height)]
         corners = [*outside, (x1 + 3, y1 + 3)]
-        right, bottom = self.left + self.width, self.height
+        left, top = self.corner
+        right, bottom = left + self.width - width, top + self.height - height
         places = [
-            [min(max(x, self.left), right - width), min(max(y, 0), bottom - height)] for x, y in corners
+            (min(max(x, left), max(right, left)), min(max(y, top), max(bottom, top))) for x, y in corners
         ]
         chips = [[x, y, x + width, y + height] for x, y in places]
         chip = min(chips, key=lambda c: sum(_shared(c, other) for other in taken))
@@ -169,7 +170,7 @@ class _Cell:
 
     def caption(self, head: str, mark: str, lines: Sequence[str], aside: str = "") -> None:
         """The reward with its parts, what was said, and what is wrong; a frame in the colour of the mark."""
-        y, font = self.height + 5, _font(13)
+        y, font = _EDGE + self.height + 5, _font(13)
         self.pen.text((8, y), head, mark or _TEXT, _font(20))
         self.pen.text((_SIDE - 8, y + 4), aside, mark or _DIM, _font(14), anchor="ra")
         earned, said, *wrong = lines
@@ -177,7 +178,7 @@ class _Cell:
         self.pen.text((8, y + 34), said, _DIM, font)
         self.pen.text((20 + self.pen.textlength(said, font), y + 34), "".join(wrong), _WORST, font)
         if mark:
-            self.pen.rectangle((0, 0, _SIDE - 1, self.image.height - 1), outline=mark, width=3)
+            self.pen.rectangle((0, 0, self.image.width - 1, self.image.height - 1), outline=mark, width=3)
 
 
 def _sheet(

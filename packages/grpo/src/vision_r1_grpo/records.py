@@ -54,7 +54,11 @@ class Records:
                 "sample": step.draw.samples[n // group].id,
                 "completion": text,
                 "reward": scored.total[n].item(),
-                **{f"reward/{name}": part[n].item() for name, part in scored.parts.items()},
+                **{
+                    f"reward/{name}": part[n].item()
+                    for name, part in scored.parts.items()
+                    if part[n].isfinite()
+                },
                 "problems": list(scored.answers[n].problems),
             }
             for n, text in enumerate(step.rollout.texts)

@@ -127,7 +127,7 @@ class GRPOTrainer:
                 self.records.log({"step": 0} | self._evaluate())  # where the learning curve begins
             while self.progress < 1 and not stop.requested:
                 clock = Clock()
-                draw = self.feed.draw(self.state.seen, config.prompts_per_step)
+                draw = self.feed.draw(self.state.drawn, config.prompts_per_step)
                 clock.lap("data")
 
                 rollout = self.sampler.generate(draw.prompts, g, self._sampling())
@@ -146,9 +146,10 @@ class GRPOTrainer:
                 )
                 clock.lap("update")
 
-                step = Step(draw, rollout, targets, scored, informative, loss, grad_norm, clock.seconds)
+                learnt = {"loss": loss, "grad_norm": grad_norm}
+                step = Step(draw, rollout, targets, scored, informative, learnt, clock.seconds)
                 row = self._schedules() | step_metrics(step, self.engine)
-                self._advance(row, draw.seen)
+                self._advance(row, draw.drawn)
                 if self._evaluation_is_due():
                     row |= self._evaluate()
                 self.records.log(row)
@@ -166,7 +167,7 @@ class GRPOTrainer:
         """How much of the run is done, in [0, 1]: of its steps or of its minutes, whichever is more."""
         max_steps, max_minutes = self.config.max_steps, self.config.max_minutes
         if max_steps is None and max_minutes is None:
-            return min(self.state.seen / len(self.dataset), 1.0)
+            return min(self.state.drawn / len(self.dataset), 1.0)
         steps = self.state.step / max_steps if max_steps else 0.0
         minutes = self.state.minutes / max_minutes if max_minutes else 0.0
         return min(max(steps, minutes), 1.0)
@@ -204,11 +205,11 @@ class GRPOTrainer:
             "xi2": thresholds.xi2,
         }
 
-    def _advance(self, row: dict[str, Any], seen: int) -> None:
+    def _advance(self, row: dict[str, Any], drawn: int) -> None:
         """Count the step, by numbers on which all ranks agree, because schedules follow them."""
         row["minutes"] += sum(row[name] for name in row if name.startswith("seconds/")) / 60
         refinement = self.reward.refinement.advance(self.state.refinement, row["xi2_share"])
-        self.state = RunState(self.state.step + 1, row["minutes"], refinement, seen)
+        self.state = RunState(self.state.step + 1, row["minutes"], refinement, drawn)
 
     def _evaluate(self) -> dict[str, float]:
         """The evaluation's numbers; one that does not exist is left out."""
