@@ -78,6 +78,8 @@ def test_a_wrong_type_names_its_key(override, key):
         ("prompts_per_forward=0", "prompts_per_forward must be at least 1, got 0"),
         ("keep_checkpoints=0", "keep_checkpoints must be at least 1, got 0"),
         ("max_steps=0", "max_steps must be at least 1, got 0"),
+        ("max_prompt_tokens=0", "max_prompt_tokens must be at least 1, got 0"),
+        ("overlay_every=-1", "overlay_every must be at least 0, got -1"),
         ("max_minutes=0", "max_minutes must be above 0, got 0.0"),
         ("reward.refinement.begins=[0.5]", "refinement.begins must rise from 0"),
         ("reward.options.weights=1", "reward.options must be an option of the preset, got weights"),

@@ -9,6 +9,8 @@ from pathlib import Path
 
 import pytest
 import torch
+from PIL import Image
+from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 from vision_r1_data import Frame, Objects
 from vision_r1_data.scenes import SIZE
@@ -98,6 +100,96 @@ def test_every_completion_is_kept_with_its_rewards(four_steps):
     logged = rows(folder, "completions.jsonl")
     assert len(logged) == 4 * 4 * 4
     assert {"step", "sample", "completion", "reward", "reward/format", "reward/f_measure"} <= set(logged[0])
+
+
+@pytest.fixture(scope="module")
+def watched(start, tmp_path_factory):
+    """A run of three steps with all that there is to see: its folder."""
+    folder = tmp_path_factory.mktemp("watched") / "run"
+    monitor = {"enabled": True, "output_path": str(folder.parent)}
+    settings = {
+        "csv_monitor": monitor | {"job_name": "csv"},
+        "tensorboard": monitor | {"job_name": "tensorboard"},
+    }
+    trainer = make_trainer(
+        folder, Policy.from_pretrained(start), 3, deepspeed=settings, overlay_every=2, eval_every=3
+    )
+    trainer.evaluate = lambda: {"mAP": 0.5}
+    trainer.train()
+    return folder
+
+
+def test_what_there_is_to_watch(watched):
+    for row in rows(watched)[1:]:
+        assert (row["groups"], row["dropped_prompts"]) == (4, 0)
+        assert row["tokens_min"] <= row["tokens"] <= row["tokens_max"]
+        phases = [row[f"seconds/{name}"] for name in ("data", "rollout", "reward", "update")]
+        assert row["completions_per_second"] == pytest.approx(4 * GROUP / sum(phases))
+        drawn = row["rollout_tokens_per_second"] * row["seconds/rollout"]
+        assert drawn == pytest.approx(row["tokens"] * 4 * GROUP)
+        assert 0.05 < row["peak_memory_gib"] < 100
+
+
+def test_the_monitors_of_deepspeed_have_every_number(watched):
+    logged = rows(watched)
+    csv = (watched.parent / "csv" / "reward.csv").read_text().splitlines()[1:]
+    steps, values = zip(*(line.split(",") for line in csv), strict=True)
+    assert list(map(int, steps)) == [1, 2, 3]
+    assert list(map(float, values)) == pytest.approx([row["reward"] for row in logged[1:]])
+
+    events = EventAccumulator(str(watched.parent / "tensorboard")).Reload()
+    for name in ("reward", "reward/format", "loss", "seconds/rollout", "monitor/too_few", "eval/mAP"):
+        there = {row["step"]: row[name] for row in logged if name in row}
+        read = {event.step: event.value for event in events.Scalars(name)}
+        assert read == pytest.approx(there, rel=1e-6), name
+    assert not {"step", "alarms"} & set(events.Tags()["scalars"])
+
+
+def test_answers_are_drawn_every_few_steps(watched):
+    (sheet,) = (watched / "overlays").iterdir()
+    assert sheet.name == "step_000002.png"
+    with Image.open(sheet) as image:
+        assert image.width > 1000  # the truth and four answers
+
+
+def test_prompts_that_are_too_long_are_left_out_and_counted(start, tmp_path, capfd):
+    """Also after a resumption, the next of the order takes the place of one that is left out."""
+    samples = [
+        replace(sample, query=" ".join(["cat"] * (50 if n % 3 == 0 else 1)))
+        for n, sample in enumerate(make_scenes(tmp_path))
+    ]
+    long = {sample.id for n, sample in enumerate(samples) if n % 3 == 0}
+
+    def trainer(folder, steps, resume=False):
+        config = GRPOConfig(
+            SamplingConfig(2, 1.0, 8), prompts_per_step=2, max_steps=steps, max_prompt_tokens=60
+        )
+        reward = VisionReward.from_preset("strict", dialect="qwen2_5_vl")
+        folder.mkdir(exist_ok=True)
+        return GRPOTrainer(
+            config, Policy.from_pretrained(start), reward, samples, folder=folder, resume=resume
+        )
+
+    trainer(tmp_path / "whole", 5).train()
+    whole = rows(tmp_path / "whole")
+    trained_on = [row["sample"] for row in rows(tmp_path / "whole", "completions.jsonl")]
+    assert not long & set(trained_on)
+    assert len(trained_on) == 5 * 2 * 2
+    assert {name for row in whole for name in row.get("dropped_ids", ())} <= long
+    assert sum(row["dropped_prompts"] for row in whole) >= 3
+    first = next(row for row in whole if row["dropped_prompts"])
+    told = f"{first['dropped_prompts']} prompts above max_prompt_tokens are left out"
+    assert capfd.readouterr().err.count(told) == 1
+
+    trainer(tmp_path / "parts", 2).train()
+    trainer(tmp_path / "parts", 5, resume=True).train()
+    assert [row["sample"] for row in rows(tmp_path / "parts", "completions.jsonl")] == trained_on
+
+
+def test_an_evaluation_that_is_due_needs_something_to_evaluate(start, tmp_path):
+    trainer = make_trainer(tmp_path / "run", Policy.from_pretrained(start), 1, eval_every=2)
+    with pytest.raises(ConfigError, match="eval_every is 2, but there is no `evaluate`"):
+        trainer.train()
 
 
 @pytest.mark.parametrize("stop", [1, 2, 3])

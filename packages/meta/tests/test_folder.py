@@ -5,7 +5,14 @@ from vision_r1.folder import claim_folder, load_run
 from vision_r1_data import DataError
 from vision_r1_grpo import ConfigError, save_config
 
-RUN = ["config.yaml", "metrics.jsonl", "completions-rank1.jsonl", "completions.jsonl.partial", "report.html"]
+RUN = [
+    "config.yaml",
+    "metrics.jsonl",
+    "completions-rank1.jsonl",
+    "completions.jsonl.partial",
+    "overlays",
+    "report.html",
+]
 
 
 @pytest.fixture

@@ -21,6 +21,7 @@ training:
   prompts_per_step: {PROMPTS}
   prompts_per_forward: 1
   eval_every: 1
+  overlay_every: 2
   sampling:
     group_size: {GROUP}
     max_new_tokens: 40
@@ -47,18 +48,18 @@ def rows(path):
 
 @pytest.fixture(scope="module")
 def finished(photographs, tmp_path_factory):
-    """A run of two steps: its folder and what it wrote to stdout."""
+    """A run of two steps: its folder, and what it wrote to stdout and stderr."""
     folder = tmp_path_factory.mktemp("train")
     (folder / "recipe.yaml").write_text(RECIPE)
     arguments = ["--config", folder / "recipe.yaml", *settings(photographs), "data.held_out=0.4"]
     process = start("train", *arguments, "--out", folder / "run")
     out, err = process.communicate(timeout=300)
     assert process.returncode == 0, err
-    return folder / "run", out
+    return folder / "run", out, err
 
 
 def test_the_folder_of_a_run(finished):
-    out, _ = finished
+    out, *_ = finished
     assert sorted(path.name for path in out.iterdir()) == [
         "answers-after.jsonl",
         "answers-before.jsonl",
@@ -68,8 +69,20 @@ def test_the_folder_of_a_run(finished):
         "metrics.json",
         "metrics.jsonl",
         "model",
+        "overlays",
         "report.html",
     ]
+
+
+def test_a_run_says_what_it_looked_at_before_its_first_step(finished):
+    _, _, err = finished
+    for said in ("reach the model", "the longest of 3 has", "GiB a process", "Locate every", "f_measure"):
+        assert err.count(said) >= 1, said
+    assert err.count("reach the model") == 1
+
+
+def test_the_answers_are_drawn(finished):
+    assert [path.name for path in (finished[0] / "overlays").iterdir()] == ["step_000002.png"]
 
 
 def test_the_config_is_kept(finished, photographs):
@@ -99,7 +112,7 @@ def test_every_completion_is_kept(finished):
 
 
 def test_the_numbers_before_and_after(finished):
-    out, printed = finished
+    out, printed, _ = finished
     summary = json.loads((out / "metrics.json").read_text())
     for when in ("before", "after"):
         assert {"mAP", "AP50", "AP75", "AR100", "F1@50", "F1@75"} <= set(summary[when])
@@ -125,7 +138,7 @@ def test_the_report_shows_the_run(finished):
 
 
 def test_a_finished_run_is_not_overwritten(finished, photographs, command):
-    out, _ = finished
+    out, *_ = finished
     before = (out / "metrics.json").read_text()
     code, _, err = command("train", *settings(photographs), "--out", out)
     assert code == 2

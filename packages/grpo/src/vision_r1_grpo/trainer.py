@@ -119,7 +119,7 @@ class GRPOTrainer:
         config, g = self.config, self.config.sampling.group_size
         if config.eval_every and self.evaluate is None:
             raise ConfigError(
-                f"eval_every is {config.eval_every}, but GRPOTrainer got no evaluate; set it to 0"
+                f"eval_every is {config.eval_every}, but there is no `evaluate`; give one, or set it to 0"
             )
         with StopRequest() as stop, LiveProgress(visible=self.engine.rank == 0) as live:
             stop.share(self.engine)

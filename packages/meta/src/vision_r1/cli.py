@@ -39,6 +39,7 @@ def _run(arguments: argparse.Namespace) -> int:
         from vision_r1_grpo import ConfigError
 
         logging.disable_progress_bar()
+        os.environ.setdefault("HF_DATASETS_DISABLE_PROGRESS_BARS", "1")
         errors = (DataError, ConfigError)
     try:
         return _COMMANDS[arguments.command](arguments)

@@ -13,11 +13,11 @@ from vision_r1_grpo import ConfigError, load_config
 
 CONFIG = "config.yaml"
 _WRITTEN = re.compile(
-    r"(config\.yaml|data|checkpoints|model|metrics\.json|report\.html|answers-(before|after)\.jsonl"
+    r"(config\.yaml|data|checkpoints|overlays|model|metrics\.json|report\.html|answers-(before|after)\.jsonl"
     r"|metrics\.jsonl|completions(-rank\d+)?\.jsonl)(\.partial)?"
 )
 # What may change when a run goes on: where it ends and what it keeps, not what it is.
-_CHANGEABLE = ("max_steps", "max_minutes", "eval_every", "save_every", "keep_checkpoints")
+_CHANGEABLE = ("max_steps", "max_minutes", "eval_every", "overlay_every", "save_every", "keep_checkpoints")
 
 
 def claim_folder(out: Path, *, force: bool, inputs: Iterable[str] = ()) -> None:

@@ -7,7 +7,7 @@ import math
 import random
 import warnings
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import overload
 
@@ -21,10 +21,12 @@ from vision_r1.folder import CONFIG, claim_folder
 from vision_r1.measure import Measured, measure, write_text
 from vision_r1.report import write_run_report
 from vision_r1_data import DataError, Faults, Frame, Sample, load_samples, preflight, read_coco
+from vision_r1_data.curate.step import keep_objects
 from vision_r1_eval import Protocol, comparison_table
 from vision_r1_grpo import ConfigError, GRPOTrainer, Policy, Target, VisionReward, save_config
 from vision_r1_grpo.checkpoint import export_model, has_checkpoint
 from vision_r1_grpo.engine import init_distributed
+from vision_r1_grpo.preflight import preflight as preflight_trainer
 from vision_r1_grpo.rewards.audit import load_score
 
 _MOST_HELD_OUT = 200
@@ -102,6 +104,9 @@ def run(config: RunConfig, out: Path, *, force: bool = False, resume: bool = Fal
         evaluate=lambda: measured(splits.validation).metrics.as_dict(),
         resume=resume and has_checkpoint(out / "checkpoints"),
     )
+    seen = preflight_trainer(trainer)
+    if main:
+        Console(stderr=True, highlight=False).print(seen)
     answers = out / "answers-before.jsonl"
     if main and not answers.exists():
         measured(splits.test, "measuring the base").save(answers, splits.test)
@@ -206,9 +211,15 @@ def read_splits(data: DataConfig, seed: int) -> Splits:
 
     def read(source: CocoConfig | DataConfig) -> list[Sample]:
         faults = Faults(skip=data.bad_records == "skip", option="data.bad_records=skip")
-        samples = list(read_coco(source.annotations, source.images, faults=faults))
+        found = list(read_coco(source.annotations, source.images, faults=faults))
+        samples = [one for sample in found if (one := _without_doubtful(sample)) is not None]
         if faults.counts:
-            warnings.warn(f"{source.annotations}: {faults}", UserWarning, stacklevel=2)
+            said = [f"{source.annotations}: {faults}"]
+            if doubtful := sum(bool(sample.not_exhaustive) for sample in found):
+                said.append(f"{doubtful} images are not asked for the categories that lost a box")
+            if len(samples) < len(found):
+                said.append(f"{len(found) - len(samples)} images have no other category and are left out")
+            warnings.warn("; ".join(said), UserWarning, stacklevel=2)
         return samples
 
     if not data.samples and not (data.annotations and data.images):
@@ -231,3 +242,14 @@ def read_splits(data: DataConfig, seed: int) -> Splits:
             )
     validation = read(data.validation) if data.validation.annotations else test
     return Splits(train, validation[: data.validation_images], test)
+
+
+def _without_doubtful(sample: Sample) -> Sample | None:
+    """The sample without the categories that lost a box as bad: an answer that finds it would count as wrong.
+
+    None if there is no other category to ask for.
+    """
+    doubtful = set(sample.not_exhaustive)
+    asked = tuple(category for category in sample.categories if category not in doubtful)
+    kept = keep_objects(sample, [label not in doubtful for label in sample.objects.labels])
+    return replace(kept, categories=asked) if asked else None
