@@ -6,6 +6,8 @@ from pathlib import Path
 import pytest
 
 from vision_r1.cli import _folder, _parsed, _parser
+from vision_r1.config import RunConfig
+from vision_r1.settings import list_settings
 
 
 def test_help_names_the_commands_and_imports_nothing_heavy():
@@ -70,3 +72,19 @@ def test_the_default_folder_is_one_that_is_free(tmp_path):
         folder.mkdir()
         names.append(folder.name)
     assert names == ["quickstart", "quickstart-2", "quickstart-3"]
+
+
+def test_every_setting_has_a_default_and_a_meaning(command):
+    code, printed, _ = command("train", "--settings")
+    assert code == 0
+    for said in (
+        "training.max_prompt_tokens",
+        "never cut",
+        "training.reward.refinement.kind",
+        "data.held_out",
+    ):
+        assert said in printed
+    settings = list(list_settings(RunConfig))
+    assert len({key for key, _, _ in settings}) == len(settings) > 40
+    assert all(meaning.endswith(".") for _, _, meaning in settings)
+    assert ("training.max_steps", "null") in {setting[:2] for setting in settings}

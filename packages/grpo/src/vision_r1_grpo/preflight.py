@@ -203,7 +203,8 @@ def check_prompts(
     if positions is not None and longest + most > positions:
         raise ConfigError(
             f"sampling.max_new_tokens {most}: with the {longest} tokens of the prompt of sample "
-            f"{sample.id!r} that is more than the {positions} positions of the model; lower it, or set max_prompt_tokens"
+            f"{sample.id!r} that is more than the {positions} positions of the model; lower it, or set "
+            "max_prompt_tokens"
         )
     return PromptsSeen(len(lengths), longest, _patches(prompt), too_long)
 

@@ -76,11 +76,17 @@ def _quickstart(arguments: argparse.Namespace) -> int:
 
 
 def _train(arguments: argparse.Namespace) -> int:
+    from rich.console import Console
+
     from vision_r1.config import RunConfig
     from vision_r1.folder import load_run
     from vision_r1.run import run
+    from vision_r1.settings import settings_table
     from vision_r1_grpo import ConfigError, load_config
 
+    if arguments.settings:
+        Console(highlight=False).print(settings_table(RunConfig))
+        return 0
     out = _folder(arguments, Path("runs") / time.strftime("train-%Y%m%d-%H%M%S"))
     if arguments.resume and arguments.config is not None:
         raise ConfigError("a resumed run has its own config; leave out --config")
@@ -209,6 +215,9 @@ def _parser() -> argparse.ArgumentParser:
         "COCO-format detection set: data.annotations=instances.json data.images=DIR",
     )
     train.add_argument("--config", type=Path, help="a YAML recipe; see recipes/ in the package")
+    train.add_argument(
+        "--settings", action="store_true", help="print every setting with its default, and end"
+    )
     train.add_argument("overrides", nargs="*", metavar="key=value", help="settings that win over the recipe")
     _add_folder(train, "runs/train-DATE")
 
