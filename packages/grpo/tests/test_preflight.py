@@ -57,7 +57,19 @@ def test_a_group_is_scored_and_shown(seen):
     for total in seen.group.scored.total.tolist():
         assert f"{total:.2f}" in shown
     assert "GiB a process" in shown
+    assert "what would lower it. activations of the update: fewer prompts_per_forward" in shown
     assert ("teaches nothing" in shown) == (not seen.group.informative)
+
+
+@pytest.mark.parametrize(("device", "said"), [(2**30, "this may not fit"), (2**40, "its device has 1024")])
+def test_the_memory_is_compared_with_that_of_the_device(seen, device, said):
+    tight = replace(
+        seen, memory=replace(seen.memory, parts=seen.memory.parts | {"weights": 2**30}, device=device)
+    )
+    console = Console(width=150)
+    with console.capture() as capture:
+        console.print(tight)
+    assert said in capture.get()
 
 
 def test_prompts_are_held_to_the_budget(trainer, seen):

@@ -29,6 +29,7 @@ if TYPE_CHECKING:
 _LOOKED_AT = 16  # prompts; more of a large set would take long to read
 _SHOWN = (4, 8)  # completions, at least and at most
 _NOISE = 1e-6  # log-probabilities of equal inputs may differ by as much
+_TIGHT = 0.9  # of the device's memory; what allocators cannot use is not in the estimate
 _GIB = 2**30
 
 Score = Callable[[Prompt, Int[Tensor, "n t"], Bool[Tensor, "n t"]], Float[Tensor, "n t"]]
@@ -41,7 +42,7 @@ class PromptsSeen:
 
     Args:
         looked_at: how many.
-        longest: tokens of the longest one that is trained on.
+        longest: tokens of the longest one that is not too long.
         patches: of its image, 0 if unknown.
         too_long: ids of those over max_prompt_tokens.
     """
@@ -87,16 +88,17 @@ class TrainerPreflight:
 
     def __rich__(self) -> RenderableType:
         """A short table."""
-        prompts, memory = self.prompts, self.memory
-        left_out = f"; {len(prompts.too_long)} left out as too long" if prompts.too_long else ""
+        prompts, group = self.prompts, self.group
+        left_out = f"; {len(prompts.too_long)} are above max_prompt_tokens" if prompts.too_long else ""
         table = Table.grid(padding=(0, 2))
         table.add_row("images", f"reach the model: another one moves an answer by {self.change:.3g} nats")
         table.add_row("prompts", f"the longest of {prompts.looked_at} has {prompts.longest} tokens{left_out}")
-        table.add_row("memory", _memory_text(memory))
-        table.add_row("one group", Text(self.group.question))
-        for text, total, parts in _rows(self.group):
-            table.add_row(f"{total:.2f}", Text.assemble((parts + "  ", "dim"), text))
-        if not self.group.informative:
+        table.add_row("memory", _memory_text(self.memory))
+        table.add_row("", Text(f"what would lower it. {self.memory.advice}", "dim"))
+        table.add_row("one group", Text(group.question))
+        for total, parts, text in _rows(group):
+            table.add_row(total, Text.assemble((parts, "dim"), "  ", text))
+        if not group.informative:
             table.add_row("", "all rewards are equal: a group like this one teaches nothing")
         return table
 
@@ -216,21 +218,21 @@ def _patches(prompt: Prompt) -> int:
 
 
 def _memory_text(memory: MemoryEstimate) -> str:
-    parts = sorted(memory.parts.items(), key=lambda part: -part[1])[:3]
-    told = ", ".join(f"{name} {size / _GIB:.2f}" for name, size in parts)
-    text = f"about {memory.peak / _GIB:.2f} GiB a process ({told})"
-    if memory.device is None or memory.peak < 0.9 * memory.device:
+    largest = sorted(memory.parts.items(), key=lambda part: -part[1])[:3]
+    told = ", ".join(f"{name} {size / _GIB:.2f}" for name, size in largest)
+    text = f"about {memory.peak / _GIB:.2f} GiB a process: {told}"
+    if memory.device is None:
         return text
-    return f"{text}; its device has {memory.device / _GIB:.0f}. {memory.advice}"
+    warning = "; this may not fit" if memory.peak > _TIGHT * memory.device else ""
+    return f"{text}; its device has {memory.device / _GIB:.0f}{warning}"
 
 
-def _rows(group: GroupSeen) -> list[tuple[str, float, str]]:
-    scored = group.scored
-    return [
-        (
-            " ".join(text.split()),
-            scored.total[n].item(),
-            "  ".join(f"{name} {part[n].item():.2f}" for name, part in scored.parts.items()),
-        )
-        for n, text in enumerate(group.rollout.texts)
-    ]
+def _rows(group: GroupSeen) -> list[tuple[str, str, str]]:
+    """Of each completion its total, its parts, and its text in one line, of a long one both ends."""
+    scored, rows = group.scored, []
+    for n, said in enumerate(group.rollout.texts):
+        text = " ".join(said.split())
+        parts = [f"{name} {part[n]:.2f}" for name, part in scored.parts.items() if part[n].isfinite()]
+        shown = text if len(text) <= 160 else f"{text[:100]} \N{HORIZONTAL ELLIPSIS} {text[-55:]}"
+        rows.append((f"{scored.total[n]:.2f}", "  ".join(parts), shown))
+    return rows
