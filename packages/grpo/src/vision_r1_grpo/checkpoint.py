@@ -13,17 +13,19 @@ from vision_r1_grpo.rewards import RefinementState
 
 @dataclass(frozen=True)
 class RunState:
-    """How far a run is; the order of the data and the sampling follow from the seed and the step.
+    """How far a run is; the order of the data and the sampling follow from the seed and what is drawn.
 
     Args:
-        step: optimiser steps done.
+        step: steps done.
         minutes: minutes spent on them, evaluation left out.
         refinement: how far an adaptive refinement has come.
+        drawn: prompts drawn from the data, over all ranks and epochs.
     """
 
     step: int = 0
     minutes: float = 0.0
     refinement: RefinementState = field(default_factory=RefinementState)
+    drawn: int = 0
 
 
 def save_checkpoint(engine: Engine, folder: Path, state: RunState, keep: int) -> None:

@@ -18,14 +18,16 @@ from types import FrameType
 from typing import Any
 
 import torch
+from jaxtyping import Bool, Float
 from torch import Tensor
 
 from vision_r1_data import Sample
 from vision_r1_data.prompts import TASKS
-from vision_r1_grpo.advantages import group_advantages
+from vision_r1_grpo.advantages import group_advantages, informative_groups, overlong_penalty
 from vision_r1_grpo.checkpoint import RunState, has_checkpoint, load_checkpoint, save_checkpoint
 from vision_r1_grpo.config import ConfigError, GRPOConfig
 from vision_r1_grpo.engine import Engine
+from vision_r1_grpo.groups import ScoredGroups, join, share_out
 from vision_r1_grpo.logprobs import TokenLogprobs
 from vision_r1_grpo.policy import Policy, Prompt
 from vision_r1_grpo.records import JsonLines, LiveProgress
@@ -33,7 +35,7 @@ from vision_r1_grpo.rewards import RewardBatch, Target, VisionReward
 from vision_r1_grpo.rewards.monitors import History, count_signs, judge, monitors
 from vision_r1_grpo.rollout import Rollout, Sampler, Sampling
 from vision_r1_grpo.rollout.transformers import TransformersSampler
-from vision_r1_grpo.update import PolicyUpdate
+from vision_r1_grpo.update import Experience, PolicyUpdate
 from vision_r1_ops import Thresholds
 
 Evaluation = Callable[[], Mapping[str, float]]
@@ -88,6 +90,8 @@ class GRPOTrainer:
         model = TokenLogprobs(policy.model, most_tokens)
         reference = copy.deepcopy(model).eval().requires_grad_(False) if config.loss.beta else None
         self.engine = Engine(model, config.optimizer, config.deepspeed)
+        if reference is not None:
+            reference.to(self.engine.device)
         self.update = PolicyUpdate(config, policy, self.engine, reference)
         if config.prompts_per_step % self.engine.world_size:
             raise ConfigError(
@@ -119,42 +123,95 @@ class GRPOTrainer:
 
     def train(self) -> TrainingResult:
         """Train to the end of the run, or until SIGINT or SIGTERM asks for a stop after the present step."""
-        config, g = self.config, self.config.sampling.group_size
+        config = self.config
         with _StopRequest() as stop, LiveProgress(visible=self.engine.rank == 0) as live:
             stop.share(self.engine)
             if self.state.step == 0 and self._evaluation_is_due():
                 self._log({"step": 0} | self._evaluate())  # where the learning curve begins
             while self.progress < 1 and not stop.requested:
                 start = time.monotonic()
-                samples = self._next_samples()
-                prompts = [self._prompt(sample) for sample in samples]
-                rollout = self.sampler.generate(prompts, g, self._sampling())
+                groups = self._draw()
                 sampled = time.monotonic()
-
-                truths = [Target.of(s, p.frame) for s, p in zip(samples, prompts, strict=True)]
-                targets = [truth for truth in truths for _ in range(g)]
-                scored = self.reward(rollout.texts, targets, thresholds=self.thresholds)
-                advantages, informative = group_advantages(
-                    scored.total.view(-1, g), scale=config.loss.scale_advantages
-                )
-                loss, grad_norm = self.update(
-                    prompts, rollout, advantages.flatten(), informative, self._learning_rate()
-                )
+                experience = self._experience(groups)
+                learnt = self.update(experience, self._learning_rate())
 
                 seconds = {"rollout": sampled - start, "update": time.monotonic() - sampled}
-                row = self._row(rollout, scored, informative, loss, grad_norm, seconds)
-                row |= self._monitors(scored, targets)
-                self._advance(sum(seconds.values()), row["xi2_share"])
+                row = self._row(groups, experience, learnt, seconds)
+                row |= self._monitors(groups.scored, groups.targets)
+                self._advance(sum(seconds.values()), row["xi2_share"], row["prompts"])
                 if self._evaluation_is_due():
                     row |= self._evaluate()
                 self._log(row)
-                self.completions.write(self._completion_rows(samples, rollout, scored))
+                self.completions.write(self._completion_rows(groups))
                 live.show(self.progress, row)
                 if config.save_every and self.state.step % config.save_every == 0:
                     self._save()
                 stop.share(self.engine)
             self._save()
         return TrainingResult(self.state, interrupted=self.progress < 1)
+
+    def _draw(self) -> ScoredGroups:
+        """Groups of new prompts, and of more while too few of all ranks say something."""
+        rounds: list[ScoredGroups] = []
+        for number in range(self.config.resample_rounds + 1):
+            rounds.append(self._sample(self.state.drawn + number * self.config.prompts_per_step))
+            groups = join(rounds)
+            if self._informative(groups).sum() >= self.config.prompts_per_step:
+                break
+        return groups
+
+    def _sample(self, drawn: int) -> ScoredGroups:
+        """Completions of the next prompts and their rewards.
+
+        Args:
+            drawn: prompts drawn before, over all ranks.
+        """
+        g, loss = self.config.sampling.group_size, self.config.loss
+        samples = self._next_samples(drawn)
+        prompts = [self._prompt(sample) for sample in samples]
+        rollout = self.sampler.generate(prompts, g, self._sampling(drawn))
+        truths = [Target.of(s, p.frame) for s, p in zip(samples, prompts, strict=True)]
+        targets = [truth for truth in truths for _ in range(g)]
+        scored = self.reward(rollout.texts, targets, thresholds=self.thresholds)
+        rewards = scored.total
+        if loss.overlong_buffer is not None:
+            rewards = rewards + self._overlong_penalty(rollout).to(rewards)
+        rewards = rewards.view(-1, g)
+        counted = informative_groups(rewards)[:, None].expand_as(rewards)
+        if loss.truncated == "mask":
+            counted = counted & ~rollout.truncated.to(counted.device).view(-1, g)
+        return ScoredGroups(samples, prompts, targets, rollout, scored, rewards, counted)
+
+    def _experience(self, groups: ScoredGroups) -> Experience:
+        """What the update learns from: as many groups on every rank, those that say something first."""
+        config, g, rollout = self.config, self.config.sampling.group_size, groups.rollout
+        advantages = group_advantages(
+            groups.rewards, config.loss.objective.scale_advantages, self.engine.sum
+        ).flatten()
+        chosen, counts = share_out(self._informative(groups), self.engine.rank, config.prompts_per_step)
+        counted = (groups.counted[chosen] & counts[:, None]).flatten()
+        rows = (chosen[:, None] * g + torch.arange(g)).flatten()
+        device = rollout.tokens.device
+        here = rows.to(device)
+        return Experience(
+            [groups.prompts[p] for p in chosen.tolist()],
+            rollout.tokens[here],
+            rollout.mask[here],
+            rollout.logprobs[here],
+            advantages[rows].to(device),
+            counted.to(device),
+        )
+
+    def _informative(self, groups: ScoredGroups) -> Bool[Tensor, "r d"]:
+        """(R, D) of every rank's groups, whether the loss counts a completion."""
+        everywhere = torch.zeros(self.engine.world_size, len(groups.counted))
+        everywhere[self.engine.rank] = groups.counted.any(dim=1)
+        return self.engine.sum(everywhere).cpu().bool()
+
+    def _overlong_penalty(self, rollout: Rollout) -> Float[Tensor, " n"]:
+        buffer = self.config.loss.overlong_buffer
+        assert buffer is not None
+        return overlong_penalty(rollout.mask.sum(dim=1), self.config.sampling.max_new_tokens, buffer)
 
     def _log(self, row: dict[str, Any]) -> None:
         """Write the line, to which the alarms are added that it raises given those before it."""
@@ -174,10 +231,14 @@ class GRPOTrainer:
 
     @property
     def progress(self) -> float:
-        """How much of the run is done, in [0, 1]: of its steps or of its minutes, whichever is more."""
+        """How much of the run is done, in [0, 1].
+
+        Of its steps or of its minutes, whichever is more; with a limit on neither, of one pass over the data.
+        """
         max_steps, max_minutes = self.config.max_steps, self.config.max_minutes
         if max_steps is None and max_minutes is None:
-            max_steps = math.ceil(len(self.dataset) / self.config.prompts_per_step)
+            per_step = self.config.prompts_per_step
+            return min(self.state.drawn / (math.ceil(len(self.dataset) / per_step) * per_step), 1.0)
         steps = self.state.step / max_steps if max_steps else 0.0
         minutes = self.state.minutes / max_minutes if max_minutes else 0.0
         return min(max(steps, minutes), 1.0)
@@ -187,11 +248,11 @@ class GRPOTrainer:
         """Those of the present step."""
         return self.reward.refinement(self.progress, self.state.refinement)
 
-    def _next_samples(self) -> list[Sample]:
-        """This rank's share of the step's prompts; every epoch has its own order, which the seed fixes."""
+    def _next_samples(self, drawn: int) -> list[Sample]:
+        """This rank's share of the next prompts; every epoch has its own order, which the seed fixes."""
         per_step, size = self.config.prompts_per_step, len(self.dataset)
         chosen = []
-        for at in range(self.state.step * per_step, (self.state.step + 1) * per_step):
+        for at in range(drawn, drawn + per_step):
             epoch, place = divmod(at, size)
             chosen.append(self.dataset[_epoch_order(self.config.seed, epoch, size)[place]])
         return chosen[self.engine.rank :: self.engine.world_size]
@@ -199,9 +260,9 @@ class GRPOTrainer:
     def _prompt(self, sample: Sample) -> Prompt:
         return self.policy.encode(self.reward.dialect.prompt(sample), sample.load_image())
 
-    def _sampling(self) -> Sampling:
-        """The step's own seed, so that a resumed run draws what an uninterrupted one would have drawn."""
-        at = self.state.step * self.engine.world_size + self.engine.rank
+    def _sampling(self, drawn: int) -> Sampling:
+        """The round's own seed, so that a resumed run draws what an uninterrupted one would have drawn."""
+        at = drawn // self.config.prompts_per_step * self.engine.world_size + self.engine.rank
         seed = random.Random(f"{self.config.seed}/{at}").getrandbits(63)
         return Sampling(self.config.sampling.temperature, self.config.sampling.max_new_tokens, seed)
 
@@ -210,22 +271,22 @@ class GRPOTrainer:
         warm = min(1.0, (self.state.step + 1) / optimizer.warmup_steps) if optimizer.warmup_steps else 1.0
         return optimizer.learning_rate * warm * (1 - (1 - optimizer.decay) * self.progress)
 
-    def _advance(self, seconds: float, xi2_share: float) -> None:
+    def _advance(self, seconds: float, xi2_share: float, prompts: int) -> None:
         """Count the step; ranks agree on the time and the share, because schedules follow them."""
         mean = self.engine.sum(torch.tensor([seconds], dtype=torch.float64)).item() / self.engine.world_size
         refinement = self.reward.refinement.advance(self.state.refinement, xi2_share)
-        self.state = RunState(self.state.step + 1, self.state.minutes + mean / 60, refinement)
+        minutes, drawn = self.state.minutes + mean / 60, self.state.drawn + prompts
+        self.state = RunState(self.state.step + 1, minutes, refinement, drawn)
 
     def _row(
         self,
-        rollout: Rollout,
-        scored: RewardBatch,
-        informative: Tensor,
-        loss: float,
-        grad_norm: float,
+        groups: ScoredGroups,
+        experience: Experience,
+        learnt: Mapping[str, float],
         seconds: Mapping[str, float],
     ) -> dict[str, Any]:
-        """The step's line in metrics.jsonl, means over all ranks."""
+        """The step's line in metrics.jsonl, means over all ranks and all that was drawn."""
+        rollout, scored, drawn = groups.rollout, groups.scored, len(groups.prompts)
         local = {
             "reward": scored.total.mean().item(),
             **{f"reward/{name}": part.mean().item() for name, part in scored.parts.items()},
@@ -234,8 +295,11 @@ class GRPOTrainer:
             "saturated": scored.saturated.double().mean().item(),
             "tokens": rollout.mask.sum(dim=1).float().mean().item(),
             "truncated": rollout.truncated.float().mean().item(),
-            "informative_groups": informative.float().mean().item(),
+            "informative_groups": informative_groups(groups.rewards).float().mean().item(),
+            "counted": experience.counted.sum().item() / len(rollout.texts),
         }
+        if self.config.loss.overlong_buffer is not None:
+            local["overlong"] = self._overlong_penalty(rollout).mean().item()
         means = (
             self.engine.sum(torch.tensor(list(local.values()), dtype=torch.float64)) / self.engine.world_size
         )
@@ -245,14 +309,14 @@ class GRPOTrainer:
             "step": self.state.step + 1,
             "minutes": self.state.minutes + sum(seconds.values()) / 60,
             "progress": self.progress,
+            "prompts": drawn * self.engine.world_size,
             **mean,
             "xi2_share": mean["saturated"] / (mean["matched"] or 1.0),
             "stage": self.reward.refinement.stage(self.progress, self.state.refinement),
             "xi0": thresholds.xi0,
             "xi1": thresholds.xi1,
             "xi2": thresholds.xi2,
-            "loss": loss,
-            "grad_norm": grad_norm,
+            **learnt,
             "learning_rate": self._learning_rate(),
             **{f"seconds/{name}": value for name, value in seconds.items()},
         }
@@ -263,20 +327,18 @@ class GRPOTrainer:
         sums = self.engine.sum(torch.tensor(list(counts.values()), dtype=torch.float64))
         return monitors(dict(zip(counts, sums.tolist(), strict=True)))
 
-    def _completion_rows(
-        self, samples: Sequence[Sample], rollout: Rollout, scored: RewardBatch
-    ) -> list[dict[str, Any]]:
-        g = self.config.sampling.group_size
+    def _completion_rows(self, groups: ScoredGroups) -> list[dict[str, Any]]:
+        g, scored = self.config.sampling.group_size, groups.scored
         return [
             {
                 "step": self.state.step,
-                "sample": samples[n // g].id,
+                "sample": groups.samples[n // g].id,
                 "completion": text,
                 "reward": scored.total[n].item(),
                 **{f"reward/{name}": part[n].item() for name, part in scored.parts.items()},
                 "problems": list(scored.answers[n].problems),
             }
-            for n, text in enumerate(rollout.texts)
+            for n, text in enumerate(groups.rollout.texts)
         ]
 
     def _save(self) -> None:
