@@ -9,7 +9,7 @@ import torch
 from vision_r1_grpo import GRPOConfig, Policy
 from vision_r1_grpo.config import LossConfig, OptimizerConfig, SamplingConfig
 from vision_r1_grpo.engine import Engine
-from vision_r1_grpo.logprobs import completion_logprobs
+from vision_r1_grpo.logprobs import TokenLogprobs, completion_logprobs
 from vision_r1_grpo.losses import OBJECTIVES
 from vision_r1_grpo.update import Experience, PolicyUpdate
 
@@ -43,14 +43,18 @@ def old(policy, experience):
 
 
 def logprobs(policy, part):
-    return completion_logprobs(policy.model, policy, part.prompts, part.tokens, part.mask)
+    return completion_logprobs(scorer(policy), policy, part.prompts, part.tokens, part.mask)
+
+
+def scorer(policy):
+    return TokenLogprobs(policy.model, 1000)
 
 
 def moved(policy, experience, loss=None, reference=None, **settings):
     """What the update reports, and by how much it moved each weight."""
     policy = Policy(copy.deepcopy(policy.model), policy.processor)
     before = {name: value.clone() for name, value in policy.model.state_dict().items()}
-    engine = Engine(policy.model, OptimizerConfig(max_grad_norm=1e9), DESCENT)
+    engine = Engine(scorer(policy), OptimizerConfig(max_grad_norm=1e9), DESCENT)
     sampling = SamplingConfig(group_size=GROUP, max_new_tokens=LIMIT)
     config = GRPOConfig(sampling=sampling, loss=loss or LossConfig(), **settings)
     learnt = PolicyUpdate(config, policy, engine, reference)(experience, RATE)
@@ -69,7 +73,7 @@ def still(moves):
 @pytest.mark.parametrize("kind", OBJECTIVES)
 def test_the_gradient_does_not_depend_on_the_forward_passes(policy, experience, old, kind):
     given, loss = replace(experience, old=old), LossConfig(kind, beta=0.1)
-    reference = copy.deepcopy(policy.model)
+    reference = copy.deepcopy(scorer(policy))
     learnt, expected = moved(policy, given, loss, reference, prompts_per_forward=3)
     assert not still(expected)
     for size in (1, 2):
@@ -84,13 +88,13 @@ def test_nothing_to_learn_from_takes_no_step(policy, experience, masked):
         nothing = replace(experience, counted=torch.zeros(6, dtype=bool))
     else:
         nothing = experience.between(0, 0)
-    learnt, moves = moved(policy, nothing, LossConfig(beta=0.1), copy.deepcopy(policy.model), minibatches=2)
+    learnt, moves = moved(policy, nothing, LossConfig(beta=0.1), copy.deepcopy(scorer(policy)), minibatches=2)
     assert learnt == {"loss": 0, "grad_norm": 0, "optimizer_steps": 0}
     assert still(moves)
 
 
 def test_a_group_that_does_not_count_changes_nothing(policy, experience):
-    reference = copy.deepcopy(policy.model)
+    reference = copy.deepcopy(scorer(policy))
     with torch.no_grad():
         next(reference.parameters()).add_(0.1)
     counted = torch.tensor([True, True, True, True, False, False])
@@ -177,9 +181,9 @@ def test_a_foreign_sampler_is_measured_and_corrected(policy, experience):
 def test_the_reference_is_any_forward_pass(policy, experience):
     calls = []
 
-    def reference(**inputs):
+    def reference(*inputs):
         calls.append(inputs)
-        return policy.model(**inputs)
+        return scorer(policy)(*inputs)
 
     settings = {"epochs_per_rollout": 2, "prompts_per_forward": 1}
     first, _ = moved(policy, experience, LossConfig(beta=0.1), reference)
