@@ -156,6 +156,24 @@ def test_shares_of_clipped_tokens(policy, experience, old):
     assert learnt["clipped_low"] > 0 < learnt["clipped_high"]
 
 
+def test_a_sequence_is_compared_over_its_own_tokens(policy, experience, old):
+    learnt, _ = moved(policy, replace(experience, old=old), LossConfig("gspo"))
+    with torch.no_grad():
+        difference = logprobs(policy, experience) - old
+    ratios = [difference[n][experience.mask[n]].mean().exp().item() for n in range(6)]
+    tokens = (experience.mask.sum(dim=1) * experience.counted).tolist()
+    expected = sum(ratio * t for ratio, t in zip(ratios, tokens, strict=True)) / sum(tokens)
+    assert learnt["ratio"] == pytest.approx(expected, rel=1e-4)
+
+
+@pytest.mark.parametrize(("dual_clip", "loss"), [(None, 9.0), (3.0, 3.0)])
+def test_the_dual_clip_bounds_the_loss(policy, experience, dual_clip, loss):
+    with torch.no_grad():
+        old = (logprobs(policy, experience) - torch.tensor(9.0).log()) * experience.mask
+    bad = replace(experience, old=old, advantages=-torch.ones(6))
+    assert moved(policy, bad, LossConfig(dual_clip=dual_clip))[0]["loss"] == pytest.approx(loss, rel=1e-4)
+
+
 def test_a_foreign_sampler_is_measured_and_corrected(policy, experience):
     """Half of what it drew, it drew with a third of the policy's probability, the rest with twice of it."""
     counted = experience.mask & experience.counted[:, None]
