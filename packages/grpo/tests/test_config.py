@@ -53,6 +53,7 @@ def test_an_unknown_key_in_yaml_gives_the_nearest_one(tmp_path):
         ("reward.refinement.kind=cosin", "'staged', 'linear', 'cosine', 'adaptive'"),
         ("reward.options=matched", "reward.options"),
         ("loss.reduction=sum", "loss.reduction"),
+        ("loss.kind=ppo", "loss.kind"),
         ("prompts_per_step.x=1", "prompts_per_step"),
         ("optimizer.betas=0.9", "optimizer.betas"),
         ("optimizer.betas=[0.9]", "optimizer.betas"),
@@ -71,6 +72,22 @@ def test_a_wrong_type_names_its_key(override, key):
         ("sampling.group_size=1", "sampling.group_size must be at least 2, to compare answers, got 1"),
         ("sampling.temperature=0", "sampling.temperature must be above 0, got 0.0"),
         ("sampling.max_new_tokens=0", "sampling.max_new_tokens must be at least 1, got 0"),
+        ("loss.clip_low=0", "loss.clip_low must be above 0 and at most 1, got 0.0"),
+        ("loss.clip_high=0", "loss.clip_high must be above 0, got 0.0"),
+        ("loss.dual_clip=1.2", "loss.dual_clip must be above 1 + loss.clip_high = 1.28, got 1.2"),
+        ("loss.importance_cap=0.5", "loss.importance_cap must be at least 1, got 0.5"),
+        (
+            "loss.overlong_buffer=9",
+            "loss.overlong_buffer must be given with loss.truncated penalise, and only",
+        ),
+        (
+            "loss.truncated=penalise",
+            "loss.overlong_buffer must be given with loss.truncated penalise, and only",
+        ),
+        ("loss.kl=k1", "loss.kl must be left out where loss.beta is 0, got k1"),
+        ("epochs_per_rollout=0", "epochs_per_rollout must be at least 1, got 0"),
+        ("resample_rounds=-1", "resample_rounds must be at least 0, got -1"),
+        ("minibatches=3", "minibatches must be a divisor of prompts_per_step = 8, got 3"),
         ("loss.beta=-0.1", "loss.beta must be at least 0, got -0.1"),
         ("optimizer.learning_rate=0", "optimizer.learning_rate must be above 0, got 0.0"),
         ("optimizer.decay=1.5", "optimizer.decay must be between 0 and 1, got 1.5"),
@@ -88,6 +105,34 @@ def test_a_wrong_type_names_its_key(override, key):
 )
 def test_an_invalid_value_says_what_would_be_valid(override, message):
     assert message in refused(override)
+
+
+@pytest.mark.parametrize(
+    ("overrides", "message"),
+    [
+        (
+            ["loss.kind=gspo", "loss.reduction=token_mean"],
+            "loss.reduction must be sequence_mean with loss.kind",
+        ),
+        (["loss.kind=cispo", "loss.dual_clip=9"], "loss.dual_clip must be left out with loss.kind cispo"),
+        (
+            ["loss.truncated=penalise", "loss.overlong_buffer=513"],
+            "loss.overlong_buffer must be at most sampling.max_new_tokens = 512, got 513",
+        ),
+        (["loss.truncated=penalise", "loss.overlong_buffer=0"], "loss.overlong_buffer must be at least 1"),
+    ],
+)
+def test_settings_that_contradict_each_other_are_refused(overrides, message):
+    assert message in refused(*overrides)
+
+
+def test_what_is_given_wins_over_what_the_kind_says():
+    config = load_config(
+        GRPOConfig, None, ["loss.kind=grpo", "loss.clip_high=0.3", "loss.reduction=constant"]
+    )
+    objective = config.loss.objective
+    assert (objective.clip_low, objective.clip_high, objective.reduction) == (0.2, 0.3, "constant")
+    assert config.loss.clip_low is None  # a saved recipe says what was given, and another kind brings its own
 
 
 def test_a_recipe_that_is_not_there(tmp_path):
@@ -132,7 +177,7 @@ def test_what_is_saved_is_what_is_loaded(tmp_path):
             Refinement.staged(0.25),
             {"denominator": "matched"},
         ),
-        LossConfig("constant", False, 0.2),
+        LossConfig("gspo", scale_advantages="none", beta=0.2, truncated="penalise", overlong_buffer=9),
         OptimizerConfig(3e-5, 10, 0.1, (0.8, 0.95)),
         max_minutes=1.5,
         deepspeed={"zero_optimization": {"stage": 2}, "bf16": {"enabled": True}},

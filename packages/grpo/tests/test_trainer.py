@@ -121,7 +121,7 @@ def watched(start, tmp_path_factory):
 
 def test_what_there_is_to_watch(watched):
     for row in rows(watched)[1:]:
-        assert (row["groups"], row["dropped_prompts"]) == (4, 0)
+        assert (row["prompts"], row["dropped_prompts"]) == (4, 0)
         assert row["tokens_min"] <= row["tokens"] <= row["tokens_max"]
         phases = [row[f"seconds/{name}"] for name in ("data", "rollout", "reward", "update")]
         assert row["completions_per_second"] == pytest.approx(4 * GROUP / sum(phases))

@@ -13,10 +13,10 @@ from vision_r1_grpo.rewards import RefinementState
 
 @dataclass(frozen=True)
 class RunState:
-    """How far a run is; what it reads and draws next follows from the seed, the step and what it has drawn.
+    """How far a run is; the order of the data and the sampling follow from the seed and what is drawn.
 
     Args:
-        step: optimiser steps done.
+        step: steps done.
         minutes: minutes spent on them, evaluation left out.
         refinement: how far an adaptive refinement has come.
         drawn: places of the order of the data that are behind it.

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Sequence
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any, Literal, TypeVar
 
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import ConfigKeyError, OmegaConfBaseException
 
+from vision_r1_grpo.losses import OBJECTIVES, Objective
 from vision_r1_grpo.rewards.refinement import Refinement
 
 T = TypeVar("T")
@@ -74,18 +75,79 @@ class LossConfig:
     """How scored completions become a loss.
 
     Args:
+        kind: a named loss of `vision_r1_grpo.losses.OBJECTIVES`; what is left out below is as it says.
         reduction: "token_mean" weighs every token alike, "sequence_mean" every completion alike,
             "constant" divides by completions * max_new_tokens.
-        scale_advantages: divide a group's advantages by its standard deviation.
+        scale_advantages: advantages are divided by the standard deviation of the rewards of the "group", or
+            of the "batch" over all ranks, or ("none") not at all.
+        clip_low: ratios below 1 - clip_low are clipped.
+        clip_high: ratios above 1 + clip_high are clipped.
+        dual_clip: c: the loss of a token of negative advantage A is at most c * |A|.
         beta: weight of the KL divergence from the starting model; 0 keeps no reference model.
+        kl: the estimator of that divergence; by default k3.
+        truncated: "keep" treats completions that reached max_new_tokens like others, "mask" leaves them out
+            of the loss, "penalise" takes up to 1 from the reward of those that come near it.
+        overlong_buffer: how many tokens before max_new_tokens the penalty begins.
+        importance_cap: the largest importance weight of a token, where an engine other than the policy's own
+            model samples; None corrects nothing.
     """
 
-    reduction: Literal["token_mean", "sequence_mean", "constant"] = "token_mean"
-    scale_advantages: bool = True
+    kind: Literal["grpo", "dr_grpo", "dapo", "gspo", "cispo"] = "dapo"
+    reduction: Literal["token_mean", "sequence_mean", "constant"] | None = None
+    scale_advantages: Literal["group", "batch", "none"] | None = None
+    clip_low: float | None = None
+    clip_high: float | None = None
+    dual_clip: float | None = None
     beta: float = 0.0
+    kl: Literal["k1", "k2", "k3"] | None = None
+    truncated: Literal["keep", "mask", "penalise"] = "keep"
+    overlong_buffer: int | None = None
+    importance_cap: float | None = None
 
     def __post_init__(self) -> None:
+        objective, cap = self.objective, self.importance_cap
+        _require(0 < objective.clip_low <= 1, "loss.clip_low", self.clip_low, "above 0 and at most 1")
+        _require(objective.clip_high > 0, "loss.clip_high", self.clip_high, "above 0")
         _require(self.beta >= 0, "loss.beta", self.beta, "at least 0")
+        _require(cap is None or cap >= 1, "loss.importance_cap", cap, "at least 1")
+        _require(
+            self.dual_clip is None or self.dual_clip > 1 + objective.clip_high,
+            "loss.dual_clip",
+            self.dual_clip,
+            f"above 1 + loss.clip_high = {1 + objective.clip_high:g}",
+        )
+        _require(
+            self.kind != "gspo" or objective.reduction == "sequence_mean",
+            "loss.reduction",
+            self.reduction,
+            "sequence_mean with loss.kind gspo, which compares whole completions",
+        )
+        _require(
+            self.dual_clip is None or objective.surrogate == "clipped",
+            "loss.dual_clip",
+            self.dual_clip,
+            "left out with loss.kind cispo, whose loss it does not bound",
+        )
+        _require(self.kl is None or self.beta > 0, "loss.kl", self.kl, "left out where loss.beta is 0")
+        _require(
+            (self.truncated == "penalise") == (self.overlong_buffer is not None),
+            "loss.overlong_buffer",
+            self.overlong_buffer,
+            "given with loss.truncated penalise, and only then",
+        )
+        _require(
+            self.overlong_buffer is None or self.overlong_buffer >= 1,
+            "loss.overlong_buffer",
+            self.overlong_buffer,
+            "at least 1",
+        )
+
+    @property
+    def objective(self) -> Objective:
+        """What the loss is made of: that of its kind, in which what is given here wins."""
+        objective = OBJECTIVES[self.kind]
+        given = {f.name: getattr(self, f.name, None) for f in fields(objective)}
+        return replace(objective, **{name: value for name, value in given.items() if value is not None})
 
 
 @dataclass(frozen=True)
@@ -122,16 +184,21 @@ class GRPOConfig:
     """A GRPO run.
 
     Args:
-        prompts_per_step: prompts of one optimiser step, over all ranks (P).
+        prompts_per_step: prompts of one step, over all ranks (P). A step is a rollout and the optimiser steps
+            on it.
         prompts_per_forward: prompts whose groups go through the model together; lower it to save memory.
-        max_steps: optimiser steps after which the run ends.
+        epochs_per_rollout: how often the update goes through a rollout.
+        minibatches: optimiser steps that an epoch is shared out to.
+        resample_rounds: how often as many prompts are drawn again while fewer than prompts_per_step groups
+            have rewards that differ.
+        max_steps: steps after which the run ends.
         max_minutes: minutes of training (evaluation left out) after which the run ends. The first of the two
             ends it; with neither it is one pass over the data.
         max_prompt_tokens: longer prompts, image included, are left out and counted, never cut; None for no
             limit.
-        eval_every: optimiser steps between two evaluations; 0 for none.
-        overlay_every: optimiser steps between two pictures of a group's answers; 0 for none.
-        save_every: optimiser steps between two checkpoints; 0 for the last one only.
+        eval_every: steps between two evaluations; 0 for none.
+        overlay_every: steps between two pictures of a group's answers; 0 for none.
+        save_every: steps between two checkpoints; 0 for the last one only.
         keep_checkpoints: how many checkpoints are kept.
         seed: of the order of the data and of the sampling.
         deepspeed: the user's own DeepSpeed configuration, taken over as it is.
@@ -143,6 +210,9 @@ class GRPOConfig:
     optimizer: OptimizerConfig = field(default_factory=OptimizerConfig)
     prompts_per_step: int = 8
     prompts_per_forward: int = 8
+    epochs_per_rollout: int = 1
+    minibatches: int = 1
+    resample_rounds: int = 0
     max_steps: int | None = None
     max_minutes: float | None = None
     max_prompt_tokens: int | None = None
@@ -154,10 +224,24 @@ class GRPOConfig:
     deepspeed: dict[str, Any] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        for name in ("prompts_per_step", "prompts_per_forward", "keep_checkpoints"):
+        positive = ("prompts_per_step", "prompts_per_forward", "epochs_per_rollout", "minibatches")
+        for name in (*positive, "keep_checkpoints"):
             _require(getattr(self, name) >= 1, name, getattr(self, name), "at least 1")
-        for name in ("eval_every", "overlay_every", "save_every"):
+        for name in ("resample_rounds", "eval_every", "overlay_every", "save_every"):
             _require(getattr(self, name) >= 0, name, getattr(self, name), "at least 0")
+        _require(
+            self.prompts_per_step % self.minibatches == 0,
+            "minibatches",
+            self.minibatches,
+            f"a divisor of prompts_per_step = {self.prompts_per_step}",
+        )
+        buffer, limit = self.loss.overlong_buffer, self.sampling.max_new_tokens
+        _require(
+            buffer is None or buffer <= limit,
+            "loss.overlong_buffer",
+            buffer,
+            f"at most sampling.max_new_tokens = {limit}",
+        )
         for name in ("max_steps", "max_prompt_tokens"):
             given = getattr(self, name)
             _require(given is None or given >= 1, name, given, "at least 1")

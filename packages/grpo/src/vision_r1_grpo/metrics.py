@@ -4,22 +4,36 @@ from __future__ import annotations
 
 import sys
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from statistics import fmean
 from typing import Any
 
 import torch
-from jaxtyping import Bool
 from torch import Tensor
 
+from vision_r1_grpo.advantages import informative_groups
 from vision_r1_grpo.engine import Engine
-from vision_r1_grpo.feed import Draw
-from vision_r1_grpo.rewards import RewardBatch, Target
+from vision_r1_grpo.groups import ScoredGroups
 from vision_r1_grpo.rewards.monitors import count_signs, monitors
-from vision_r1_grpo.rollout import Rollout
+from vision_r1_grpo.update import Experience
 
 _MOST_NAMED = 5
+
+
+@dataclass(frozen=True)
+class DrawnGroups:
+    """The groups of a step, of all its rounds.
+
+    Args:
+        groups: of this rank.
+        drawn: places of the order of the data that are behind all ranks now.
+        dropped: ids of the samples whose prompts were too long, over all ranks.
+    """
+
+    groups: ScoredGroups
+    drawn: int
+    dropped: tuple[str, ...]
 
 
 @dataclass(frozen=True)
@@ -27,20 +41,14 @@ class Step:
     """What one rank did in one step.
 
     Args:
-        draw: P samples and their prompts.
-        rollout: N completions.
-        targets: N truths.
-        scored: N rewards.
-        informative: (P,) whether the rewards of a group differ.
+        drawn: what it drew and scored.
+        experience: what it learnt from.
         learnt: what the update says of itself, over all ranks.
         seconds: phase -> how long it took.
     """
 
-    draw: Draw
-    rollout: Rollout
-    targets: Sequence[Target]
-    scored: RewardBatch
-    informative: Bool[Tensor, " p"]
+    drawn: DrawnGroups
+    experience: Experience
     learnt: Mapping[str, float]
     seconds: Mapping[str, float]
 
@@ -55,38 +63,43 @@ class Clock:
     def lap(self, phase: str) -> None:
         """The phase ends now."""
         now = time.monotonic()
-        self.seconds[phase], self._last = now - self._last, now
+        self.seconds[phase] = self.seconds.get(phase, 0.0) + now - self._last
+        self._last = now
 
 
 def step_metrics(step: Step, engine: Engine) -> dict[str, Any]:
     """The numbers of a step, the same on every rank.
 
     Returns:
-        Means over completions: reward, reward/<part>, boxes, matched, saturated, tokens and truncated.
-        Beside them tokens_min and tokens_max; xi2_share; groups and the share informative_groups of them;
+        Means over completions: reward, reward/<part>, overlong (what is taken from it for length), boxes,
+        matched, saturated, tokens and truncated. Beside them tokens_min and tokens_max; xi2_share; prompts,
+        the share informative_groups of their groups and the share counted of their completions;
         dropped_prompts, with the first of their dropped_ids; what the update learnt, such as loss and
         grad_norm; seconds/<phase>, means over ranks; rollout_tokens_per_second; completions_per_second of the
         whole step; peak_memory_gib of the rank that has most; monitor/<name>.
     """
-    scored, dropped, lengths = step.scored, step.draw.dropped, step.rollout.mask.sum(dim=1)
+    groups, dropped = step.drawn.groups, step.drawn.dropped
+    scored, lengths = groups.scored, groups.rollout.mask.sum(dim=1)
     per_completion = {
         "reward": scored.total,
         **{f"reward/{name}": part for name, part in scored.parts.items()},
+        "overlong": groups.rewards.flatten() - scored.total,
         "boxes": torch.tensor([len(answer) for answer in scored.answers]),
         "matched": scored.matched,
         "saturated": scored.saturated,
         "tokens": lengths,
-        "truncated": step.rollout.truncated,
+        "truncated": groups.rollout.truncated,
     }
-    signs = count_signs(scored.answers, step.targets)
+    signs = count_signs(scored.answers, groups.targets)
     own = {
         **{f"seconds/{phase}": seconds for phase, seconds in step.seconds.items()},
         **signs,
         "tokens": lengths.sum().item(),
         "shortest": lengths.min().item(),
         "longest": lengths.max().item(),
-        "groups": len(step.informative),
-        "informative": step.informative.sum().item(),
+        "prompts": len(groups.prompts),
+        "informative": informative_groups(groups.rewards).sum().item(),
+        "counted": step.experience.counted.sum().item(),
         "memory": peak_memory(),
     }
     ranks = _of_all_ranks(engine, own)
@@ -98,8 +111,9 @@ def step_metrics(step: Step, engine: Engine) -> dict[str, Any]:
         "tokens_min": int(min(ranks["shortest"])),
         "tokens_max": int(max(ranks["longest"])),
         "xi2_share": mean["saturated"] / (mean["matched"] or 1.0),
-        "groups": int(total["groups"]),
-        "informative_groups": total["informative"] / total["groups"],
+        "prompts": int(total["prompts"]),
+        "informative_groups": total["informative"] / total["prompts"],
+        "counted": total["counted"] / total["completions"],
         "dropped_prompts": len(dropped),
         **({"dropped_ids": list(dropped[:_MOST_NAMED])} if dropped else {}),
         **step.learnt,

@@ -32,15 +32,16 @@ def save_overlay(step: Step, ask: Callable[[Sample], Sequence[Message]], path: P
         path: of the picture, whose folder is made where it is not there.
         title: of the sheet.
     """
-    totals = step.scored.total.view(len(step.draw.samples), -1)
+    groups = step.drawn.groups
+    totals = groups.scored.total.view(len(groups.samples), -1)
     chosen, size = int(totals.std(dim=1).argmax()), totals.shape[1]
-    sample, own = step.draw.samples[chosen], slice(chosen * size, (chosen + 1) * size)
+    sample, own = groups.samples[chosen], slice(chosen * size, (chosen + 1) * size)
     sheet = draw_group(
         sample.load_image(),
-        step.targets[own.start],
-        step.scored.answers[own],
+        groups.targets[own.start],
+        groups.scored.answers[own],
         totals[chosen].tolist(),
-        {name: part[own].tolist() for name, part in step.scored.parts.items()},
+        {name: part[own].tolist() for name, part in groups.scored.parts.items()},
         title=f"{title}, sample {sample.id}",
         question=question_text(ask(sample)),
     )

@@ -47,11 +47,12 @@ class Records:
 
     def keep(self, step: Step, number: int) -> None:
         """Write this rank's completions with their rewards, those of a group side by side."""
-        scored, group = step.scored, len(step.rollout.texts) // len(step.draw.samples)
+        groups = step.drawn.groups
+        scored, group = groups.scored, len(groups.rollout.texts) // len(groups.samples)
         self.completions.write(
             {
                 "step": number,
-                "sample": step.draw.samples[n // group].id,
+                "sample": groups.samples[n // group].id,
                 "completion": text,
                 "reward": scored.total[n].item(),
                 **{
@@ -61,7 +62,7 @@ class Records:
                 },
                 "problems": list(scored.answers[n].problems),
             }
-            for n, text in enumerate(step.rollout.texts)
+            for n, text in enumerate(groups.rollout.texts)
         )
 
 

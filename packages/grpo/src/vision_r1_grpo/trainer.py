@@ -13,23 +13,28 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import torch
+from jaxtyping import Bool, Float
+from torch import Tensor
+
 from vision_r1_data import Sample
 from vision_r1_data.prompts import TASKS
-from vision_r1_grpo.advantages import group_advantages
+from vision_r1_grpo.advantages import group_advantages, informative_groups, overlong_penalty
 from vision_r1_grpo.checkpoint import RunState, has_checkpoint, load_checkpoint, save_checkpoint
 from vision_r1_grpo.config import ConfigError, GRPOConfig
 from vision_r1_grpo.engine import Engine
-from vision_r1_grpo.feed import Feed
+from vision_r1_grpo.feed import Draw, Feed
+from vision_r1_grpo.groups import ScoredGroups, join, share_out
 from vision_r1_grpo.logprobs import TokenLogprobs
-from vision_r1_grpo.metrics import Clock, Step, step_metrics
+from vision_r1_grpo.metrics import Clock, DrawnGroups, Step, step_metrics
 from vision_r1_grpo.overlays import save_overlay
 from vision_r1_grpo.policy import Policy, Prompt
 from vision_r1_grpo.records import LiveProgress, Records
 from vision_r1_grpo.rewards import Target, VisionReward
-from vision_r1_grpo.rollout import Sampler, Sampling
+from vision_r1_grpo.rollout import Rollout, Sampler, Sampling
 from vision_r1_grpo.rollout.transformers import TransformersSampler
 from vision_r1_grpo.stop import StopRequest
-from vision_r1_grpo.update import PolicyUpdate
+from vision_r1_grpo.update import Experience, PolicyUpdate
 from vision_r1_ops import Thresholds
 
 Evaluation = Callable[[], Mapping[str, float]]
@@ -84,6 +89,8 @@ class GRPOTrainer:
         model = TokenLogprobs(policy.model, most_tokens)
         reference = copy.deepcopy(model).eval().requires_grad_(False) if config.loss.beta else None
         self.engine = Engine(model, config.optimizer, config.deepspeed)
+        if reference is not None:
+            reference.to(self.engine.device)
         self.update = PolicyUpdate(config, policy, self.engine, reference)
         if config.prompts_per_step % self.engine.world_size:
             raise ConfigError(
@@ -116,7 +123,7 @@ class GRPOTrainer:
         Raises:
             ConfigError: there is nothing to evaluate with, or every prompt is too long.
         """
-        config, g = self.config, self.config.sampling.group_size
+        config = self.config
         if config.eval_every and self.evaluate is None:
             raise ConfigError(
                 f"eval_every is {config.eval_every}, but there is no `evaluate`; give one, or set it to 0"
@@ -127,40 +134,90 @@ class GRPOTrainer:
                 self.records.log({"step": 0} | self._evaluate())  # where the learning curve begins
             while self.progress < 1 and not stop.requested:
                 clock = Clock()
-                draw = self.feed.draw(self.state.drawn, config.prompts_per_step)
-                clock.lap("data")
-
-                rollout = self.sampler.generate(draw.prompts, g, self._sampling())
-                clock.lap("rollout")
-
-                truths = [Target.of(s, p.frame) for s, p in zip(draw.samples, draw.prompts, strict=True)]
-                targets = [truth for truth in truths for _ in range(g)]
-                scored = self.reward(rollout.texts, targets, thresholds=self.thresholds)
-                advantages, informative = group_advantages(
-                    scored.total.view(-1, g), scale=config.loss.scale_advantages
-                )
-                clock.lap("reward")
-
-                loss, grad_norm = self.update(
-                    draw.prompts, rollout, advantages.flatten(), informative, self._learning_rate()
-                )
+                drawn = self._draw(clock)
+                experience = self._experience(drawn.groups)
+                learnt = self.update(experience, self._learning_rate())
                 clock.lap("update")
 
-                learnt = {"loss": loss, "grad_norm": grad_norm}
-                step = Step(draw, rollout, targets, scored, informative, learnt, clock.seconds)
+                step = Step(drawn, experience, learnt, clock.seconds)
                 row = self._schedules() | step_metrics(step, self.engine)
-                self._advance(row, draw.drawn)
+                self._advance(row, drawn.drawn)
                 if self._evaluation_is_due():
                     row |= self._evaluate()
                 self.records.log(row)
                 self.records.keep(step, self.state.step)
-                self._draw(step)
+                self._draw_overlay(step)
                 live.show(self.progress, row)
                 if config.save_every and self.state.step % config.save_every == 0:
                     self._save()
                 stop.share(self.engine)
             self._save()
         return TrainingResult(self.state, interrupted=self.progress < 1)
+
+    def _draw(self, clock: Clock) -> DrawnGroups:
+        """Groups of new prompts, and of more while too few of all ranks say something."""
+        config, drawn = self.config, self.state.drawn
+        rounds: list[ScoredGroups] = []
+        dropped: list[str] = []
+        for _ in range(config.resample_rounds + 1):
+            draw = self.feed.draw(drawn, config.prompts_per_step)
+            clock.lap("data")
+            rounds.append(self._sample(draw, self._sampling(drawn), clock))
+            drawn, groups = draw.drawn, join(rounds)
+            dropped += draw.dropped
+            if self._informative(groups).sum() >= config.prompts_per_step:
+                break
+        return DrawnGroups(groups, drawn, tuple(dropped))
+
+    def _sample(self, draw: Draw, sampling: Sampling, clock: Clock) -> ScoredGroups:
+        """Completions of the prompts and their rewards."""
+        g, loss = self.config.sampling.group_size, self.config.loss
+        samples, prompts = draw.samples, draw.prompts
+        rollout = self.sampler.generate(prompts, g, sampling)
+        clock.lap("rollout")
+        truths = [Target.of(s, p.frame) for s, p in zip(samples, prompts, strict=True)]
+        targets = [truth for truth in truths for _ in range(g)]
+        scored = self.reward(rollout.texts, targets, thresholds=self.thresholds)
+        rewards = scored.total
+        if loss.overlong_buffer is not None:
+            rewards = rewards + self._overlong_penalty(rollout).to(rewards)
+        rewards = rewards.view(-1, g)
+        counted = informative_groups(rewards)[:, None].expand_as(rewards)
+        if loss.truncated == "mask":
+            counted = counted & ~rollout.truncated.to(counted.device).view(-1, g)
+        clock.lap("reward")
+        return ScoredGroups(samples, prompts, targets, rollout, scored, rewards, counted)
+
+    def _experience(self, groups: ScoredGroups) -> Experience:
+        """What the update learns from: as many groups on every rank, those that say something first."""
+        config, g, rollout = self.config, self.config.sampling.group_size, groups.rollout
+        advantages = group_advantages(
+            groups.rewards, config.loss.objective.scale_advantages, self.engine.sum
+        ).flatten()
+        chosen, counts = share_out(self._informative(groups), self.engine.rank, config.prompts_per_step)
+        counted = (groups.counted[chosen] & counts[:, None]).flatten()
+        rows = (chosen[:, None] * g + torch.arange(g)).flatten()
+        device = rollout.tokens.device
+        here = rows.to(device)
+        return Experience(
+            [groups.prompts[p] for p in chosen.tolist()],
+            rollout.tokens[here],
+            rollout.mask[here],
+            rollout.logprobs[here],
+            advantages[rows].to(device),
+            counted.to(device),
+        )
+
+    def _informative(self, groups: ScoredGroups) -> Bool[Tensor, "r d"]:
+        """(R, D) of every rank's groups, whether the loss counts a completion."""
+        everywhere = torch.zeros(self.engine.world_size, len(groups.counted))
+        everywhere[self.engine.rank] = groups.counted.any(dim=1)
+        return self.engine.sum(everywhere).cpu().bool()
+
+    def _overlong_penalty(self, rollout: Rollout) -> Float[Tensor, " n"]:
+        buffer = self.config.loss.overlong_buffer
+        assert buffer is not None
+        return overlong_penalty(rollout.mask.sum(dim=1), self.config.sampling.max_new_tokens, buffer)
 
     @property
     def progress(self) -> float:
@@ -180,9 +237,9 @@ class GRPOTrainer:
     def _prompt(self, sample: Sample) -> Prompt:
         return self.policy.encode(self.reward.dialect.prompt(sample), sample.load_image())
 
-    def _sampling(self) -> Sampling:
-        """The step's own seed, so that a resumed run draws what an uninterrupted one would have drawn."""
-        at = self.state.step * self.engine.world_size + self.engine.rank
+    def _sampling(self, drawn: int) -> Sampling:
+        """The round's own seed, so that a resumed run draws what an uninterrupted one would have drawn."""
+        at = drawn // self.config.prompts_per_step * self.engine.world_size + self.engine.rank
         seed = random.Random(f"{self.config.seed}/{at}").getrandbits(63)
         return Sampling(self.config.sampling.temperature, self.config.sampling.max_new_tokens, seed)
 
@@ -221,7 +278,7 @@ class GRPOTrainer:
         every = self.config.eval_every
         return bool(every) and self.state.step % every == 0 and self.engine.rank == 0
 
-    def _draw(self, step: Step) -> None:
+    def _draw_overlay(self, step: Step) -> None:
         every, number = self.config.overlay_every, self.state.step
         if every and number % every == 0 and self.engine.rank == 0:
             path = self.folder / "overlays" / f"step_{number:06d}.png"
