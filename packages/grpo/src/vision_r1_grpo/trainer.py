@@ -21,7 +21,6 @@ import torch
 from torch import Tensor
 
 from vision_r1_data import Sample
-from vision_r1_data.prompts import TASKS
 from vision_r1_grpo.advantages import group_advantages
 from vision_r1_grpo.checkpoint import RunState, has_checkpoint, load_checkpoint, save_checkpoint
 from vision_r1_grpo.config import ConfigError, GRPOConfig
@@ -29,7 +28,7 @@ from vision_r1_grpo.engine import Engine
 from vision_r1_grpo.logprobs import TokenLogprobs
 from vision_r1_grpo.policy import Policy, Prompt
 from vision_r1_grpo.records import JsonLines, LiveProgress
-from vision_r1_grpo.rewards import RewardBatch, Target, VisionReward
+from vision_r1_grpo.rewards import Reward, RewardBatch, Target
 from vision_r1_grpo.rewards.monitors import History, count_signs, judge, monitors
 from vision_r1_grpo.rollout import Rollout, Sampler, Sampling
 from vision_r1_grpo.rollout.transformers import TransformersSampler
@@ -75,7 +74,7 @@ class GRPOTrainer:
         self,
         config: GRPOConfig,
         policy: Policy,
-        reward: VisionReward,
+        reward: Reward,
         dataset: Sequence[Sample],
         *,
         folder: Path,
@@ -97,11 +96,12 @@ class GRPOTrainer:
         if not dataset:
             raise ConfigError("dataset must hold at least one sample, got none")
         for sample in dataset:
-            if sample.task not in TASKS or TASKS[sample.task].form != reward.form:
+            try:
+                reward.of(sample.task)
+            except ValueError as error:
                 raise ConfigError(
-                    f"reward.preset {reward.preset!r} scores {reward.form}, which sample {sample.id!r} with "
-                    f"task {sample.task!r} does not ask for; use the preset of that name, or other samples"
-                )
+                    f"sample {sample.id!r}: {error}; give a reward of its task, or other samples"
+                ) from None
         self.evaluate, self.sampler = evaluate, sampler or TransformersSampler(policy)
         self.checkpoints = folder / "checkpoints"
         if resume and not has_checkpoint(self.checkpoints):
@@ -227,19 +227,17 @@ class GRPOTrainer:
     ) -> dict[str, Any]:
         """The step's line in metrics.jsonl, means over all ranks."""
         local = {
-            "reward": scored.total.mean().item(),
-            **{f"reward/{name}": part.mean().item() for name, part in scored.parts.items()},
-            "boxes": sum(map(len, scored.answers)) / len(scored.answers),
-            "matched": scored.matched.double().mean().item(),
-            "saturated": scored.saturated.double().mean().item(),
-            "tokens": rollout.mask.sum(dim=1).float().mean().item(),
-            "truncated": rollout.truncated.float().mean().item(),
-            "informative_groups": informative.float().mean().item(),
+            "reward": scored.total,
+            **{f"reward/{name}": part for name, part in scored.parts.items()},
+            **{f"reward_of/{task}": total for task, total in scored.by_task.items()},
+            "boxes": torch.tensor([len(answer) for answer in scored.answers]),
+            "matched": scored.matched,
+            "saturated": scored.saturated,
+            "tokens": rollout.mask.sum(dim=1),
+            "truncated": rollout.truncated,
+            "informative_groups": informative,
         }
-        means = (
-            self.engine.sum(torch.tensor(list(local.values()), dtype=torch.float64)) / self.engine.world_size
-        )
-        mean = dict(zip(local, means.tolist(), strict=True))
+        mean = _means(self.engine, local)
         thresholds = self.thresholds
         return {
             "step": self.state.step + 1,
@@ -273,7 +271,11 @@ class GRPOTrainer:
                 "sample": samples[n // g].id,
                 "completion": text,
                 "reward": scored.total[n].item(),
-                **{f"reward/{name}": part[n].item() for name, part in scored.parts.items()},
+                **{
+                    f"reward/{name}": part[n].item()
+                    for name, part in scored.parts.items()
+                    if part[n].isfinite()
+                },
                 "problems": list(scored.answers[n].problems),
             }
             for n, text in enumerate(rollout.texts)
@@ -283,6 +285,13 @@ class GRPOTrainer:
         if self.state != self.saved:
             save_checkpoint(self.engine, self.checkpoints, self.state, self.config.keep_checkpoints)
             self.saved = self.state
+
+
+def _means(engine: Engine, values: Mapping[str, Tensor]) -> dict[str, float]:
+    """Means over all ranks of what is not NaN; one of nothing is left out."""
+    there = [each.double()[~each.double().isnan()] for each in values.values()]
+    sums = engine.sum(torch.tensor([[some.sum().item(), len(some)] for some in there], dtype=torch.float64))
+    return {name: total / n for name, (total, n) in zip(values, sums.tolist(), strict=True) if n}
 
 
 @lru_cache(maxsize=2)
