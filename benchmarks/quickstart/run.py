@@ -29,7 +29,7 @@ import vision_r1_tiny
 from vision_r1.folder import load_run
 from vision_r1.measure import measure
 from vision_r1_data import read_coco
-from vision_r1_grpo import Policy
+from vision_r1_grpo import Policy, VisionReward
 from vision_r1_tiny.train import BATCH, DIALECT, FRAME, supervised_loss
 
 PEAK = 5e-4  # the supervised learning rate, which falls linearly to 0
@@ -110,7 +110,8 @@ def supervised(run: Path, minutes: float, seed: int) -> dict[str, Any]:
         steps += 1
     training = load_run(run).training
     limit, batch = training.sampling.max_new_tokens, training.prompts_per_step
-    measured = measure(policy, DIALECT, test, max_new_tokens=limit, batch=batch)
+    reward = VisionReward.from_preset("strict", DIALECT.name)
+    measured = measure(policy, reward, test, max_new_tokens=limit, batch=batch)
     return {"steps": steps, "after": measured.metrics.as_dict()}
 
 

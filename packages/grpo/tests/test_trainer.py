@@ -374,5 +374,5 @@ def test_other_tasks_train_alike(start, tmp_path, task, part):
 
 
 def test_a_question_that_the_reward_does_not_read_is_refused(start, tmp_path):
-    with pytest.raises(ConfigError, match=r"'strict' scores boxes, which sample '.*' with task 'counting'"):
+    with pytest.raises(ConfigError, match=r"sample '\d': preset 'strict' scores boxes, and task 'counting'"):
         task_trainer(start, tmp_path / "run", "counting", "strict")

@@ -99,7 +99,9 @@ def test_bad_boxes_can_be_skipped(command, data, tmp_path):
         pytest.param(["data.held_out=1"], "data.held_out must lie between 0 and 1, got 1.0", id="held out"),
         pytest.param(["data.test.annotations=a.json"], "must be given together", id="half a test set"),
         pytest.param(["training.reward.preset=lenient"], "training.reward.preset", id="unknown preset"),
-        pytest.param(["training.reward.preset=counting"], "training.reward.preset", id="other task"),
+        pytest.param(
+            ["training.reward.preset=counting"], "scores number, and task 'detection'", id="other task"
+        ),
         pytest.param(["training.reward.added.short=none.py:f"], "none.py: there is no such file", id="part"),
         pytest.param(["data.dialect=morse"], "unknown dialect 'morse'; known are", id="unknown dialect"),
         pytest.param(["data.dialect=shikra"], "shikra writes numbers of the image padded", id="wrong space"),

@@ -1,7 +1,7 @@
 from vision_r1.report import reward_monitors
 from vision_r1_grpo.rewards.monitors import ALARMS, History, judge
 
-WEIGHTS = {"format": 1.0, "recall": 2.0}
+MOST = 3.0
 
 
 def logged(rows):
@@ -24,7 +24,7 @@ def panels(monitors):
 
 
 def test_a_calm_run():
-    monitors = reward_monitors(logged([{"eval/F1@50": 0.5}, *[step()] * 20]), WEIGHTS)
+    monitors = reward_monitors(logged([{"eval/F1@50": 0.5}, *[step()] * 20]), MOST)
     assert monitors.verdict == "No alarm in 20 steps"
     assert monitors.alarms == []
     assert list(panels(monitors)) == ["Reward against held-out F1", "duplicates", "labels_wrong"]
@@ -32,7 +32,7 @@ def test_a_calm_run():
 
 
 def test_the_line_crosses_the_limit_where_the_alarm_is_on():
-    monitors = reward_monitors(logged([{}, *[step()] * 10, *[step(wrong=0.55)] * 10]), WEIGHTS)
+    monitors = reward_monitors(logged([{}, *[step()] * 10, *[step(wrong=0.55)] * 10]), MOST)
     panel = panels(monitors)["labels_wrong"]
     assert monitors.verdict == f"1 of {len(ALARMS)} alarms in 20 steps"
     (line,) = panel.series
@@ -46,23 +46,23 @@ def test_the_line_crosses_the_limit_where_the_alarm_is_on():
 
 def test_alarms_that_come_and_go():
     bursts = [step(repeated=1.0), *[step()] * 10]
-    monitors = reward_monitors(logged([*[step()] * 10, *bursts * 2, *[step()] * 10]), WEIGHTS)
+    monitors = reward_monitors(logged([*[step()] * 10, *bursts * 2, *[step()] * 10]), MOST)
     assert monitors.alarms == []  # a tenth, and not above it
     bursts = [*[step(repeated=1.0)] * 2, *[step()] * 10]
-    monitors = reward_monitors(logged([*[step()] * 10, *bursts * 5]), WEIGHTS)
+    monitors = reward_monitors(logged([*[step()] * 10, *bursts * 5]), MOST)
     ((_, said),) = monitors.alarms
     assert said.startswith("from step 11 to 20, from step 23 to 32, from step 35 to 44, and 2 more times.")
 
 
 def test_an_alarm_that_ends_with_the_last_step():
-    monitors = reward_monitors(logged([step(repeated=0.11), step()]), WEIGHTS)
+    monitors = reward_monitors(logged([step(repeated=0.11), step()]), MOST)
     assert monitors.alarms[0][1].startswith("from step 0 to 1.")
 
 
 def test_the_gap_is_shaded_until_f1_is_back():
     f1 = {10: 0.8, 20: 0.7, 30: 0.9}
     rows = [step(reward=at / 10, **({"eval/F1@50": f1[at]} if at in f1 else {})) for at in range(36)]
-    gap = panels(reward_monitors(logged(rows), WEIGHTS))["Reward against held-out F1"]
+    gap = panels(reward_monitors(logged(rows), MOST))["Reward against held-out F1"]
     assert gap.marked == [(20, 30)]
     reward, held_out = gap.series
     assert reward.points[-1] == (35, 3.5 / 3)
@@ -70,6 +70,6 @@ def test_the_gap_is_shaded_until_f1_is_back():
 
 
 def test_a_run_of_one_step():
-    monitors = reward_monitors(logged([step(repeated=1.0)]), {"format": 0.0})
+    monitors = reward_monitors(logged([step(repeated=1.0)]), 1.0)
     ((name, said),) = monitors.alarms
     assert (name, said[:15]) == ("duplicates", "from step 0 on.")

@@ -48,22 +48,34 @@ class RewardConfig:
     """Which reward scores the completions.
 
     Args:
-        preset: a preset of `VisionReward.from_preset`.
-        weights: part name -> weight in the total; parts left out weigh what the preset says, and a part of
-            weight 0 is only logged.
+        preset: a preset of `VisionReward.from_preset` for all samples; "auto" gives each task its own: strict
+            for detection, else the one of the task's name.
+        weights: part name -> weight in the total of every preset that has the part; parts left out weigh what
+            the preset says, and a part of weight 0 is only logged.
         added: name -> part of one's own, as module:function or file.py:function; it weighs 1 if `weights`
             does not say otherwise.
         refinement: progress of the run -> thresholds of the criterion; by default the preset's own.
-        options: of the preset, such as `denominator` of paper and `adaptive` of released.
+        options: of every preset that has them, such as `denominator` of paper and `adaptive` of released.
+        by_task: task -> preset, for the samples of that task in place of `preset`.
     """
 
     preset: Literal[
-        "strict", "paper", "released", "grounding", "rec", "pointing", "segmentation", "ocr", "counting"
-    ] = "strict"
+        "auto",
+        "strict",
+        "paper",
+        "released",
+        "grounding",
+        "rec",
+        "pointing",
+        "segmentation",
+        "ocr",
+        "counting",
+    ] = "auto"
     weights: dict[str, float] = field(default_factory=dict)
     added: dict[str, str] = field(default_factory=dict)
     refinement: Refinement | None = None
     options: dict[str, Any] = field(default_factory=dict)
+    by_task: dict[str, str] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         for name in ("name", "dialect", "refinement", "weights", "added"):

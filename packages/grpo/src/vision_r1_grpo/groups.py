@@ -79,6 +79,7 @@ def _join_rewards(batches: Sequence[RewardBatch]) -> RewardBatch:
         tuple(answer for batch in batches for answer in batch.answers),
         torch.cat([batch.matched for batch in batches]),
         torch.cat([batch.saturated for batch in batches]),
+        {task: torch.cat([batch.by_task[task] for batch in batches]) for task in batches[0].by_task},
     )
 
 

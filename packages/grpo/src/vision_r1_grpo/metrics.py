@@ -71,9 +71,9 @@ def step_metrics(step: Step, engine: Engine) -> dict[str, Any]:
     """The numbers of a step, the same on every rank.
 
     Returns:
-        Means over completions: reward, reward/<part>, overlong (what is taken from it for length), boxes,
-        matched, saturated, tokens and truncated. Beside them tokens_min and tokens_max; xi2_share; prompts,
-        the share informative_groups of their groups and the share counted of their completions;
+        Means over completions: reward, reward/<part>, reward_of/<task>, overlong (what is taken for length),
+        boxes, matched, saturated, tokens and truncated. Beside them tokens_min and tokens_max; xi2_share;
+        prompts, the share informative_groups of their groups and the share counted of their completions;
         dropped_prompts, with the first of their dropped_ids; what the update learnt, such as loss and
         grad_norm; seconds/<phase>, means over ranks; rollout_tokens_per_second; completions_per_second of the
         whole step; peak_memory_gib of the rank that has most; monitor/<name>.
@@ -83,6 +83,7 @@ def step_metrics(step: Step, engine: Engine) -> dict[str, Any]:
     per_completion = {
         "reward": scored.total,
         **{f"reward/{name}": part for name, part in scored.parts.items()},
+        **{f"reward_of/{task}": total for task, total in scored.by_task.items()},
         "overlong": groups.rewards.flatten() - scored.total,
         "boxes": torch.tensor([len(answer) for answer in scored.answers]),
         "matched": scored.matched,

@@ -18,7 +18,6 @@ from jaxtyping import Bool, Float
 from torch import Tensor
 
 from vision_r1_data import Sample
-from vision_r1_data.prompts import TASKS
 from vision_r1_grpo.advantages import group_advantages, informative_groups, overlong_penalty
 from vision_r1_grpo.checkpoint import RunState, has_checkpoint, load_checkpoint, save_checkpoint
 from vision_r1_grpo.config import ConfigError, GRPOConfig
@@ -30,7 +29,7 @@ from vision_r1_grpo.metrics import Clock, DrawnGroups, Step, step_metrics
 from vision_r1_grpo.overlays import save_overlay
 from vision_r1_grpo.policy import Policy, Prompt
 from vision_r1_grpo.records import LiveProgress, Records
-from vision_r1_grpo.rewards import Target, VisionReward
+from vision_r1_grpo.rewards import Reward, Target
 from vision_r1_grpo.rollout import Rollout, Sampler, Sampling
 from vision_r1_grpo.rollout.transformers import TransformersSampler
 from vision_r1_grpo.stop import StopRequest
@@ -76,7 +75,7 @@ class GRPOTrainer:
         self,
         config: GRPOConfig,
         policy: Policy,
-        reward: VisionReward,
+        reward: Reward,
         dataset: Sequence[Sample],
         *,
         folder: Path,
@@ -100,11 +99,12 @@ class GRPOTrainer:
         if not dataset:
             raise ConfigError("dataset must hold at least one sample, got none")
         for sample in dataset:
-            if sample.task not in TASKS or TASKS[sample.task].form != reward.form:
+            try:
+                reward.of(sample.task)
+            except ValueError as error:
                 raise ConfigError(
-                    f"reward.preset {reward.preset!r} scores {reward.form}, which sample {sample.id!r} with "
-                    f"task {sample.task!r} does not ask for; use the preset of that name, or other samples"
-                )
+                    f"sample {sample.id!r}: {error}; give a reward of its task, or other samples"
+                ) from None
         self.evaluate, self.sampler = evaluate, sampler or TransformersSampler(policy)
         self.feed = Feed(config, dataset, self._prompt, self.engine)
         self.folder, self.checkpoints = folder, folder / "checkpoints"

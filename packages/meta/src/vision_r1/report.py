@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import json
 import platform
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
+from dataclasses import asdict
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -12,9 +13,11 @@ from typing import Any
 import torch
 
 from vision_r1.config import RunConfig
-from vision_r1.measure import Measured
+from vision_r1.measure import Measured, unmeasured
 from vision_r1_data import Sample
 from vision_r1_eval import Monitors, Panel, Protocol, Report, Scene, Series, write_report
+from vision_r1_grpo.config import RewardConfig
+from vision_r1_grpo.rewards import Reward
 from vision_r1_grpo.rewards.monitors import ALARMS, History
 
 _MOST_SCENES, _MOST_SPANS = 60, 3
@@ -25,7 +28,7 @@ Rows = Sequence[dict[str, Any]]
 def write_run_report(
     out: Path,
     config: RunConfig,
-    weights: Mapping[str, float],
+    reward: Reward,
     samples: Sequence[Sample],
     before: Measured,
     after: Measured,
@@ -35,34 +38,50 @@ def write_run_report(
     Args:
         out: the run folder.
         config: the run.
-        weights: of the parts of its reward.
+        reward: what it trained with.
         samples: the test samples.
         before: what was answered to them before.
         after: what is answered to them now.
     """
     rows = [json.loads(line) for line in (out / "metrics.jsonl").read_text(encoding="utf-8").splitlines()]
     steps = [row for row in rows if row["step"] > 0]
-    preset = config.training.reward.preset
+    left_out = ", ".join(f"{task} {count}" for task, count in unmeasured(samples).items())
+    measured = f", in the metrics all but {left_out}" if left_out else ""
     report = Report(
         title="Vision-R1 run",
-        subtitle=f"GRPO with the {preset} reward, {len(steps)} steps in {steps[-1]['minutes']:.1f} minutes",
-        protocol=f"{len(samples)} held-out images, greedy answers; {Protocol()}",
+        subtitle=f"GRPO with the {reward.preset} reward, "
+        f"{len(steps)} steps in {steps[-1]['minutes']:.1f} minutes",
+        protocol=f"{len(samples)} held-out images{measured}, greedy answers; {Protocol()}",
         before=before.metrics,
         after=after.metrics,
-        monitors=reward_monitors(rows, weights),
+        monitors=reward_monitors(rows, reward.most),
         curves=learning_curves(rows, before),
         gallery=_gallery(samples, before, after),
-        facts=_facts(config, steps),
+        facts=[*_facts(config, reward, steps), *reward_changes(before, after)],
     )
     write_report(out / "report.html", report)
 
 
-def reward_monitors(rows: Rows, weights: Mapping[str, float]) -> Monitors:
+def changed_settings(reward: RewardConfig) -> dict[str, Any]:
+    """What a config says of its reward beside the preset."""
+    changed = {"refinement": reward.refinement and asdict(reward.refinement)}
+    changed |= {name: getattr(reward, name) for name in ("weights", "options", "added")}
+    return {name: value for name, value in changed.items() if value}
+
+
+def reward_changes(before: Measured, after: Measured) -> list[tuple[str, str]]:
+    """The mean rewards of the held-out images, before and after, each with its name."""
+    old, new = before.as_dict(), after.as_dict()
+    names = {key: f"held-out {key.replace('_of/', ' of ')}" for key in new if key.startswith("reward")}
+    return [(name, f"{old[key]:.3f} before, {new[key]:.3f} after") for key, name in names.items()]
+
+
+def reward_monitors(rows: Rows, most: float) -> Monitors:
     """What the alarms of a run went by, from the lines of its metrics.jsonl, and which were on.
 
     Args:
         rows: the lines.
-        weights: of the parts of its reward, each of which is at most 1.
+        most: what a completion can earn at most.
     """
     history, levels = History(), {name: list[Point]() for name in ALARMS}
     for row in rows:
@@ -73,7 +92,6 @@ def reward_monitors(rows: Rows, weights: Mapping[str, float]) -> Monitors:
     ends, steps = (rows[0]["step"], rows[-1]["step"]), sum(row["step"] > 0 for row in rows)
     marked = {name: _marked(rows, name) for name in ALARMS}
     on = {name: spans for name, spans in marked.items() if spans}
-    most = sum(max(weight, 0.0) for weight in weights.values()) or 1.0
     share = [(row["step"], row["reward"] / most) for row in rows if "reward" in row]
     gap = Panel(
         "Reward against held-out F1",
@@ -133,7 +151,16 @@ def _when(spans: Sequence[Point], last: float) -> str:
 
 def learning_curves(rows: Rows, before: Measured) -> list[Panel]:
     """The charts of a run, from the lines of its metrics.jsonl."""
-    parts = [key for key in rows[-1] if key.startswith("reward/")]
+    parts, tasks = (
+        list(dict.fromkeys(key for row in rows for key in row if key.startswith(prefix)))
+        for prefix in ("reward/", "reward_of/")
+    )
+    by_task = Panel(
+        "Reward by task",
+        "step",
+        [_series(rows, key, key.removeprefix("reward_of/"), smooth=True) for key in tasks],
+        "Means over the completions of each task, weighted sums.",
+    )
     true_boxes = before.metrics.as_dict()["boxes_per_image"]
     return [
         Panel(
@@ -142,6 +169,17 @@ def learning_curves(rows: Rows, before: Measured) -> list[Panel]:
             [_series(rows, key, key.removeprefix("reward/"), smooth=True) for key in parts],
             "Means over the completions of each step, before they are weighted.",
             1.0,
+        ),
+        *([by_task] if tasks else []),
+        Panel(
+            "Held-out reward",
+            "step",
+            [
+                _series(rows, key, key.removeprefix("eval/").replace("_of/", " of "))
+                for key in rows[0]
+                if key.startswith("eval/reward")
+            ],
+            "Of greedy answers to the validation images, under the thresholds that the run begins with.",
         ),
         Panel(
             "Detection",
@@ -189,8 +227,8 @@ def _gallery(samples: Sequence[Sample], before: Measured, after: Measured) -> li
     ]
 
 
-def _facts(config: RunConfig, rows: Rows) -> list[tuple[str, str]]:
-    training = config.training
+def _facts(config: RunConfig, reward: Reward, rows: Rows) -> list[tuple[str, str]]:
+    training, changed = config.training, changed_settings(config.training.reward).items()
     rollout = sum(row["seconds/rollout"] for row in rows) / len(rows)
     update = sum(row["seconds/update"] for row in rows) / len(rows)
     device = (
@@ -200,7 +238,7 @@ def _facts(config: RunConfig, rows: Rows) -> list[tuple[str, str]]:
     )
     return [
         ("model", f"{config.model.path}, {config.model.dtype}"),
-        ("reward", training.reward.preset),
+        ("reward", "; ".join([reward.preset, *(f"{name} {json.dumps(value)}" for name, value in changed)])),
         ("prompts x completions", f"{training.prompts_per_step} x {training.sampling.group_size}"),
         ("learning rate", f"{training.optimizer.learning_rate:g}"),
         ("seed", str(training.seed)),

@@ -6,7 +6,7 @@ import json
 import math
 import random
 import warnings
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import overload
@@ -18,20 +18,19 @@ from safetensors import SafetensorError
 import vision_r1_tiny
 from vision_r1.config import CocoConfig, DataConfig, ModelConfig, RunConfig
 from vision_r1.folder import CONFIG, claim_folder
-from vision_r1.measure import Measured, measure, write_text
-from vision_r1.report import write_run_report
+from vision_r1.measure import Measured, measure, unmeasured, write_text
+from vision_r1.report import changed_settings, reward_changes, write_run_report
 from vision_r1_data import DataError, Faults, Frame, Sample, load_samples, preflight, read_coco
 from vision_r1_data.curate.step import keep_objects
 from vision_r1_eval import Protocol, comparison_table
-from vision_r1_grpo import ConfigError, GRPOTrainer, Policy, Target, VisionReward, save_config
+from vision_r1_grpo import ConfigError, GRPOTrainer, Policy, Target, save_config
 from vision_r1_grpo.checkpoint import export_model, has_checkpoint
 from vision_r1_grpo.engine import init_distributed
 from vision_r1_grpo.preflight import preflight as preflight_trainer
+from vision_r1_grpo.rewards import Reward, reward_of_tasks
 from vision_r1_grpo.rewards.audit import load_score
 
 _MOST_HELD_OUT = 200
-# A run is asked and measured as detection; the presets of other tasks train through the Python interface.
-_DETECTION = ("strict", "paper", "released", "grounding")
 
 
 @dataclass(frozen=True)
@@ -78,7 +77,9 @@ def run(config: RunConfig, out: Path, *, force: bool = False, resume: bool = Fal
     Raises:
         DataError, ConfigError: bad input; always before any training.
     """
-    splits, reward = read_splits(config.data, config.training.seed), build_reward(config)
+    splits = read_splits(config.data, config.training.seed)
+    tasks = {s.task for part in (splits.train, splits.validation, splits.test) for s in part}
+    reward = build_reward(config, sorted(tasks))
     _check_added(reward)
     init_distributed()
     main = torch.distributed.get_rank() == 0
@@ -93,7 +94,7 @@ def run(config: RunConfig, out: Path, *, force: bool = False, resume: bool = Fal
 
     def measured(samples: Sequence[Sample], title: str = "") -> Measured:
         limit, batch = config.training.sampling.max_new_tokens, config.training.prompts_per_step
-        return measure(policy, reward.dialect, samples, max_new_tokens=limit, batch=batch, title=title)
+        return measure(policy, reward, samples, max_new_tokens=limit, batch=batch, title=title)
 
     trainer = GRPOTrainer(
         config.training,
@@ -101,7 +102,7 @@ def run(config: RunConfig, out: Path, *, force: bool = False, resume: bool = Fal
         reward,
         splits.train,
         folder=out,
-        evaluate=lambda: measured(splits.validation).metrics.as_dict(),
+        evaluate=lambda: measured(splits.validation).as_dict(),
         resume=resume and has_checkpoint(out / "checkpoints"),
     )
     seen = preflight_trainer(trainer)
@@ -126,44 +127,46 @@ def run(config: RunConfig, out: Path, *, force: bool = False, resume: bool = Fal
             "after": _numbers(after),
             "protocol": str(Protocol()),
             "test_images": len(splits.test),
+            "not_in_metrics": unmeasured(splits.test),
             "steps": result.state.step,
             "minutes": round(result.state.minutes, 3),
             "reward": reward.preset,
+            "reward_settings": changed_settings(config.training.reward),
             "seed": config.training.seed,
         }
         write_text(out / "metrics.json", json.dumps(summary, indent=2) + "\n")
-        write_run_report(out, config, reward.weights, splits.test, before, after)
+        write_run_report(out, config, reward, splits.test, before, after)
         console.print(comparison_table(before.metrics, after.metrics), highlight=False, soft_wrap=True)
+        for name, value in reward_changes(before, after):
+            console.print(f"{name}: {value}", highlight=False, soft_wrap=True)
         console.print(f"open {out / 'report.html'}", highlight=False, soft_wrap=True)
     return True
 
 
-def build_reward(config: RunConfig) -> VisionReward:
-    """The reward of a run.
+def build_reward(config: RunConfig, tasks: Iterable[str]) -> Reward:
+    """The reward of a run on samples of these tasks.
 
     Raises:
-        ConfigError: its dialect, an option or a weighted part does not exist, or they do not go together.
+        ConfigError: its dialect, an option or a weighted part does not exist, or they do not go together or
+            with a task.
     """
     settings = config.training.reward
-    if settings.preset not in _DETECTION:
-        raise ConfigError(
-            f"training.reward.preset: {settings.preset!r} scores another task than detection; give one of "
-            f"{', '.join(_DETECTION)}, or train with vision_r1_grpo.GRPOTrainer on samples of that task"
-        )
     try:
-        return VisionReward.from_preset(
-            settings.preset,
+        return reward_of_tasks(
+            tasks,
             config.data.dialect,
+            preset=settings.preset,
+            by_task=settings.by_task,
             refinement=settings.refinement,
             weights=settings.weights,
             added={name: load_score(place, config.data.dialect) for name, place in settings.added.items()},
-            **settings.options,
+            options=settings.options,
         )
     except ValueError as error:
         raise ConfigError(str(error)) from error
 
 
-def _check_added(reward: VisionReward) -> None:
+def _check_added(reward: Reward) -> None:
     """Call the parts of one's own once, on an answer without text to an image without objects.
 
     Raises:
@@ -203,7 +206,7 @@ def _inputs(config: RunConfig) -> list[str]:
 
 def _numbers(measured: Measured) -> dict[str, float | None]:
     """The metrics for a JSON file, where a number that does not exist is null."""
-    return {name: None if math.isnan(x) else x for name, x in measured.metrics.as_dict().items()}
+    return {name: None if math.isnan(x) else x for name, x in measured.as_dict().items()}
 
 
 def read_splits(data: DataConfig, seed: int) -> Splits:

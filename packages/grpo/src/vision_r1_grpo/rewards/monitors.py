@@ -18,6 +18,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from vision_r1_data import Answer
+from vision_r1_data.prompts import TASKS
 from vision_r1_grpo.rewards.scene import Target, make_scene
 from vision_r1_ops import box_iou
 
@@ -30,7 +31,7 @@ _RATIOS = {
     "duplicates": ("duplicates", "boxes"),
     "box_area": ("area", "true_area"),
     "full_image": ("full_images", "boxes"),
-    "too_few": ("too_few", "completions"),
+    "too_few": ("too_few", "placed"),
     "label_entropy_lost": ("entropy_lost", "entropies"),
     "labels_wrong": ("labels_wrong", "on_object"),
     "unreadable": ("unreadable", "completions"),
@@ -84,7 +85,8 @@ def count_signs(answers: Sequence[Answer], targets: Sequence[Target]) -> dict[st
     its image if at least .9 of the image lies in it, and is on an object from IoU .5 on. Boxes are cut at the
     image's edges for their area. The variety of labels is exp(H), how many equally frequent ones have the
     entropy H = -sum p ln p of all labels together; 1 - exp(H_said - H_true), or 0 if more are said than are
-    true, is lost of it. Summed over ranks, this becomes the mean of the ranks that have labels.
+    true, is lost of it. Summed over ranks, this becomes the mean of the ranks that have labels. What asks for
+    a number has no boxes to go by, and counts only among completions, unreadable and ill formed ones.
 
     Args:
         answers: N decoded completions.
@@ -93,6 +95,11 @@ def count_signs(answers: Sequence[Answer], targets: Sequence[Target]) -> dict[st
     Returns:
         What `monitors` makes ratios of.
     """
+    completions = len(answers)
+    unreadable = sum(not (one.well_formed or one.boxes or one.count is not None) for one in answers)
+    ill_formed = sum(not answer.well_formed for answer in answers)
+    placed = [n for n, target in enumerate(targets) if TASKS[target.task].form != "number"]
+    answers, targets = [answers[n] for n in placed], [targets[n] for n in placed]
     scene = make_scene(answers, targets)
     same_label = scene.pred_labels[:, :, None] == scene.pred_labels[:, None, :]
     same = same_label & (box_iou(scene.pred, scene.pred) >= _SAME_BOX)
@@ -103,7 +110,8 @@ def count_signs(answers: Sequence[Answer], targets: Sequence[Target]) -> dict[st
     expected = scene.n_pred * true_area.sum(dim=1) / scene.n_true.clamp(min=1)
     said, true = (Counter(label for one in side for label in one.labels) for side in (answers, targets))
     counts: dict[str, Tensor | float] = {
-        "completions": len(answers),
+        "completions": completions,
+        "placed": len(placed),
         "boxes": scene.n_pred.sum(),
         "true_boxes": scene.n_true.sum(),
         "duplicates": same.tril(-1).any(dim=2).sum(),
@@ -115,8 +123,8 @@ def count_signs(answers: Sequence[Answer], targets: Sequence[Target]) -> dict[st
         "entropy_lost": max(1 - _variety(said) / _variety(true), 0) if said and true else 0,
         "on_object": on_object.any(dim=2).sum(),
         "labels_wrong": (on_object.any(dim=2) & ~named.any(dim=2)).sum(),
-        "unreadable": (~scene.readable).sum(),
-        "ill_formed": (~scene.well_formed).sum(),
+        "unreadable": unreadable,
+        "ill_formed": ill_formed,
     }
     return {name: float(count) for name, count in counts.items()}
 

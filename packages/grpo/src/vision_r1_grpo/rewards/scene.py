@@ -35,6 +35,7 @@ class Target:
         segmentations: K masks as COCO writes them, in original pixels, or none at all: polygons as a list of
             flat lists [x1, y1, x2, y2, ...], or a run-length encoding as a dict with size and counts. None
             for an object without one.
+        task: what was asked, a name of `vision_r1_data.prompts.TASKS`; `TaskRewards` goes by it.
 
     Raises:
         ValueError: there is not one label for each box, or not one segmentation, or one is no mask of the
@@ -46,6 +47,7 @@ class Target:
     categories: tuple[str, ...]
     frame: Frame
     segmentations: tuple[Any, ...] = ()
+    task: str = "detection"
 
     def __post_init__(self) -> None:
         masks = len(self.segmentations)
@@ -72,7 +74,8 @@ class Target:
     def of(cls, sample: Sample, frame: Frame) -> Target:
         """The truth of a sample; crowds are no single objects and are left out."""
         objects = sample.objects.without_crowd()
-        return cls(objects.boxes, objects.labels, sample.categories, frame, objects.segmentations)
+        boxes, labels, masks = objects.boxes, objects.labels, objects.segmentations
+        return cls(boxes, labels, sample.categories, frame, masks, sample.task)
 
 
 @dataclass(frozen=True)

@@ -31,10 +31,12 @@ class RewardBatch:
 
     Args:
         total: (N,) the weighted sum of the parts.
-        parts: name -> (N,) unweighted part, also those of weight 0.
+        parts: name -> (N,) unweighted part, also those of weight 0; NaN where the preset of a completion's
+            task has no such part.
         answers: the N decoded completions.
         matched: (N,) pairs of a predicted and a true box.
         saturated: (N,) those of them at or above xi2; their share is what an adaptive refinement goes by.
+        by_task: task -> (N,) total, NaN for completions of other tasks; empty where one preset scores all.
     """
 
     total: Float[Tensor, " n"]
@@ -42,6 +44,7 @@ class RewardBatch:
     answers: tuple[Answer, ...]
     matched: Int[Tensor, " n"]
     saturated: Int[Tensor, " n"]
+    by_task: dict[str, Float[Tensor, " n"]] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -136,9 +139,7 @@ class VisionReward:
         """
         if (progress is None) == (thresholds is None):
             raise ValueError(f"give either progress or thresholds, got {progress} and {thresholds}")
-        if isinstance(completions, str) or len(completions) != len(targets):
-            came = "one text" if isinstance(completions, str) else f"{len(completions)} and {len(targets)}"
-            raise ValueError(f"completions and targets must be lists of one length, got {came}")
+        check_lengths(completions, targets)
         if thresholds is None:
             assert progress is not None
             thresholds = self.refinement(progress)
@@ -155,6 +156,25 @@ class VisionReward:
     def form(self) -> Form:
         """What answers are made of."""
         return TASKS[PRESETS[self.preset].task].form
+
+    @property
+    def most(self) -> float:
+        """The most that a completion can earn."""
+        return sum(max(weight, 0.0) for weight in self.weights.values()) or 1.0
+
+    def of(self, task: str) -> VisionReward:
+        """The reward that scores the answers of a task, which is this one.
+
+        Raises:
+            ValueError: there is no such task, or its answers have another form.
+        """
+        if task not in TASKS:
+            raise ValueError(f"there is no task {task!r}; known are {known_names(TASKS, task)}")
+        if TASKS[task].form != self.form:
+            raise ValueError(
+                f"preset {self.preset!r} scores {self.form}, and task {task!r} asks for {TASKS[task].form}"
+            )
+        return self
 
     def read(self, text: str, frame: Frame, categories: tuple[str, ...] = ()) -> Answer:
         """A completion as this reward reads it; `categories` as `Dialect.decode` takes them."""
@@ -178,6 +198,13 @@ class VisionReward:
                 f"for one category at a time in place of {len(target.categories)}"
             )
         return self.read(text, target.frame, target.categories)
+
+
+def check_lengths(completions: Sequence[str], targets: Sequence[Target]) -> None:
+    """There is one target for each completion."""
+    if isinstance(completions, str) or len(completions) != len(targets):
+        came = "one text" if isinstance(completions, str) else f"{len(completions)} and {len(targets)}"
+        raise ValueError(f"completions and targets must be lists of one length, got {came}")
 
 
 def _check(

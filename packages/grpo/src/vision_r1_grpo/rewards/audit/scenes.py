@@ -204,7 +204,7 @@ def _random_scene(seed: str, dialect: Dialect, task: str, resize: bool) -> Scene
     rng.shuffle(names)
     boxes, labels = tuple(box for box, _ in objects), tuple(label for _, label in objects)
     asked = () if task == "ocr" else tuple(names)
-    return Scene(Target(boxes, labels, asked, frame), dialect, seed, task, tuple(names))
+    return Scene(Target(boxes, labels, asked, frame, task=task), dialect, seed, task, tuple(names))
 
 
 def _fits(box: Box, label: str, objects: Sequence[Labelled], frame: Frame) -> bool:
