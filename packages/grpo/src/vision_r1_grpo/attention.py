@@ -24,8 +24,8 @@ NAME = "shared_prefix"
 class SharedPrefix:
     """Sequences that each hold a prompt, padded on the left to L, and the completions of its group behind it.
 
-    A completion attends to the prompt and to itself, never to another. So its queries meet the L + T keys of a
-    sequence of its own; the keys of the prompt are computed once and lent to the whole group.
+    A completion attends to the prompt and to itself, never to another. So its queries meet the L + T keys of
+    a sequence of its own; the keys of the prompt are computed once and lent to the whole group.
 
     Args:
         prompt: (P, L) true at the tokens of a prompt.
@@ -55,17 +55,17 @@ class SharedPrefix:
         causal = not self.bidirectional
         if seen is not None and causal:
             seen, causal = seen & _lower(length, length, query.device), False
-        prefix = [x[:, :, :length] for x in (query, key, value)]
-        prompts = _sdpa(*prefix, seen, causal, scale)
+        q, k, v = (x[:, :, :length] for x in (query, key, value))
+        prompts = _sdpa(q, k, v, seen, causal, scale)
 
-        own = [self._grid(x[:, :, length:]) for x in (query, key, value)]
-        lent = [x.repeat_interleave(n // p, dim=0) for x in prefix[1:]]
-        keys, values = (torch.cat(pair, dim=2) for pair in zip(lent, own[1:], strict=True))
+        queries, *own = (self._grid(x[:, :, length:]) for x in (query, key, value))
+        lent = (x.repeat_interleave(n // p, dim=0) for x in (k, v))
+        keys, values = (torch.cat(pair, dim=2) for pair in zip(lent, own, strict=True))
         mask = _lower(t, length + t, query.device)
         if padded:
             before = torch.nn.functional.pad(self.prompt, (0, t), value=True)
             mask = mask & before.repeat_interleave(n // p, dim=0)[:, None, None, :]
-        completions = _sdpa(own[0], keys, values, mask, False, scale)
+        completions = _sdpa(queries, keys, values, mask, False, scale)
         return torch.cat([prompts, self._pack(completions)], dim=2)
 
     def _grid(self, packed: Float[Tensor, "p h s d"]) -> Float[Tensor, "n h t d"]:
@@ -74,7 +74,7 @@ class SharedPrefix:
         (n, t), first = self.place.shape, torch.arange(p, device=packed.device) * s
         rows = (self.place.view(p, -1) + first[:, None]).flatten()
         tokens = packed.transpose(1, 2).flatten(0, 1).index_select(0, rows)
-        return tokens.unflatten(0, (n, t)).transpose(1, 2)
+        return tokens.view(n, t, *tokens.shape[1:]).transpose(1, 2)
 
     def _pack(self, grid: Float[Tensor, "n h t d"]) -> Float[Tensor, "p h s d"]:
         """The inverse of `_grid`."""
@@ -82,7 +82,7 @@ class SharedPrefix:
         first = torch.arange(p, device=grid.device) * (n // p) * t
         rows = (self.slot + first[:, None]).flatten()
         tokens = grid.transpose(1, 2).flatten(0, 1).index_select(0, rows)
-        return tokens.unflatten(0, (p, s)).transpose(1, 2)
+        return tokens.view(p, s, *tokens.shape[1:]).transpose(1, 2)
 
 
 def shared_prefix_attention(
@@ -104,6 +104,7 @@ def shared_prefix_attention(
         _check(module, query.shape[2], kwargs)
         return layout.attend(query, key, value, scaling).transpose(1, 2).contiguous(), None
     if attention_mask is not None and query.shape[2] < key.shape[2]:  # decoding
+        _check(module, key.shape[2], kwargs)
         return _sdpa(query, key, value, attention_mask, False, scaling).transpose(1, 2).contiguous(), None
     result: tuple[Tensor, None] = sdpa_attention_forward(
         module, query, key, value, attention_mask, scaling=scaling, **kwargs
@@ -129,10 +130,11 @@ def _sdpa(
         return scaled_dot_product_attention(
             query, key, value, attn_mask=mask, is_causal=causal, scale=scale, enable_gqa=groups > 1
         )
-    folded = query.unflatten(1, (-1, groups)).flatten(2, 3)
+    b, h, q, d = query.shape
+    folded = query.reshape(b, h // groups, groups * q, d)
     repeated = mask.repeat(1, 1, groups, 1)
     output = scaled_dot_product_attention(folded, key, value, attn_mask=repeated, scale=scale)
-    return output.unflatten(2, (groups, -1)).flatten(1, 2)
+    return output.reshape(b, h, q, value.shape[3])
 
 
 def _lower(queries: int, keys: int, device: torch.device) -> Bool[Tensor, "q k"]:

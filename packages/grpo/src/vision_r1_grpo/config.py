@@ -29,11 +29,19 @@ class SamplingConfig:
         group_size: completions per prompt (G).
         temperature: divides the logits.
         max_new_tokens: a completion that reaches it without a stop token is truncated.
+        top_p: only the likeliest tokens that together have this probability are drawn; 1 for all.
+        top_k: only so many of the likeliest tokens are drawn; 0 for all.
+        min_p: only tokens of at least this share of the likeliest one's probability are drawn; 0 for all.
+        stop: tokens that end a completion, beside the model's own, such as "</answer>".
     """
 
     group_size: int = 8
     temperature: float = 1.0
     max_new_tokens: int = 512
+    top_p: float = 1.0
+    top_k: int = 0
+    min_p: float = 0.0
+    stop: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         _require(
@@ -41,6 +49,9 @@ class SamplingConfig:
         )
         _require(self.temperature > 0, "sampling.temperature", self.temperature, "above 0")
         _require(self.max_new_tokens >= 1, "sampling.max_new_tokens", self.max_new_tokens, "at least 1")
+        _require(0 < self.top_p <= 1, "sampling.top_p", self.top_p, "above 0 and at most 1")
+        _require(self.top_k >= 0, "sampling.top_k", self.top_k, "at least 0")
+        _require(0 <= self.min_p < 1, "sampling.min_p", self.min_p, "at least 0 and below 1")
 
 
 @dataclass(frozen=True)

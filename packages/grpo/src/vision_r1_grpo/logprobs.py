@@ -63,7 +63,8 @@ class TokenLogprobs(torch.nn.Module):
 
         def score(some: Float[Tensor, "m c"], chosen: Int[Tensor, " m"]) -> Float[Tensor, " m"]:
             logits = head(some).float().index_fill(1, banned, -torch.inf) / temperature
-            return logits.gather(1, chosen[:, None])[:, 0] - logits.logsumexp(dim=1)
+            scored: Tensor = logits.gather(1, chosen[:, None])[:, 0] - logits.logsumexp(dim=1)
+            return scored
 
         if self.chunks == 1:
             return score(hidden, tokens)

@@ -106,6 +106,7 @@ class GRPOTrainer:
                     f"sample {sample.id!r}: {error}; give a reward of its task, or other samples"
                 ) from None
         self.evaluate, self.sampler = evaluate, sampler or TransformersSampler(policy)
+        self.stop_token_ids = tuple(map(self._token_id, config.sampling.stop))
         self.feed = Feed(config, dataset, self._prompt, self.engine)
         self.folder, self.checkpoints = folder, folder / "checkpoints"
         if resume and not has_checkpoint(self.checkpoints):
@@ -237,11 +238,18 @@ class GRPOTrainer:
     def _prompt(self, sample: Sample) -> Prompt:
         return self.policy.encode(self.reward.dialect.prompt(sample), sample.load_image())
 
+    def _token_id(self, token: str) -> int:
+        ids = self.policy.processor.tokenizer.encode(token, add_special_tokens=False)
+        if len(ids) != 1:
+            raise ConfigError(f"sampling.stop must hold single tokens, and {token!r} is {len(ids)}")
+        return int(ids[0])
+
     def _sampling(self, drawn: int) -> Sampling:
         """The round's own seed, so that a resumed run draws what an uninterrupted one would have drawn."""
         at = drawn // self.config.prompts_per_step * self.engine.world_size + self.engine.rank
         seed = random.Random(f"{self.config.seed}/{at}").getrandbits(63)
-        return Sampling(self.config.sampling.temperature, self.config.sampling.max_new_tokens, seed)
+        c = self.config.sampling
+        return Sampling(c.temperature, c.max_new_tokens, seed, c.top_p, c.top_k, c.min_p, self.stop_token_ids)
 
     def _learning_rate(self) -> float:
         optimizer = self.config.optimizer

@@ -1,3 +1,6 @@
+from dataclasses import replace
+
+import pytest
 import torch
 
 from vision_r1_grpo.logprobs import TokenLogprobs, completion_logprobs
@@ -65,3 +68,44 @@ def test_texts_leave_out_the_stop_token(policy, prompts):
     rollout = TransformersSampler(policy).generate(prompts, 16, Sampling(30.0, 400, seed=1))
     for text, truncated in zip(rollout.texts, rollout.truncated.tolist(), strict=True):
         assert truncated or not text.endswith("<|im_end|>")
+
+
+@pytest.mark.parametrize(
+    "cut", [{"top_k": 3}, {"top_p": 0.5}, {"min_p": 0.3}], ids=["top-k", "top-p", "min-p"]
+)
+def test_unlikely_tokens_are_left_out(policy, prompts, cut):
+    """Each token is among those that may be drawn, and its log-probability is that among them."""
+    rollout = TransformersSampler(policy).generate(prompts, 4, Sampling(1.3, 8, seed=3, **cut))
+    for n in range(8):
+        prompt, own = prompts[n // 4], rollout.tokens[n][rollout.mask[n]]
+        ids = torch.cat([prompt.input_ids, own])[None]
+        with torch.no_grad():
+            logits = policy.model(
+                input_ids=ids,
+                mm_token_type_ids=(ids == policy.model.config.image_token_id).long(),
+                **prompt.vision,
+            ).logits[0, len(prompt.input_ids) - 1 : -1]
+        logits[:, policy.banned_token_ids] = -torch.inf
+        p = torch.softmax(logits / 1.3, dim=1)
+        if "top_k" in cut:
+            allowed = torch.zeros_like(p).scatter(1, p.topk(3).indices, 1).bool()
+        elif "top_p" in cut:
+            ordered = p.sort(descending=True)
+            allowed = torch.zeros_like(p).scatter(
+                1, ordered.indices, ordered.values.cumsum(1) - ordered.values
+            )
+            allowed = allowed < 0.5
+        else:
+            allowed = p >= 0.3 * p.amax(dim=1, keepdim=True)
+        assert allowed.gather(1, own[:, None]).all()
+        expected = (p / (p * allowed).sum(dim=1, keepdim=True)).gather(1, own[:, None])[:, 0].log()
+        torch.testing.assert_close(rollout.logprobs[n][rollout.mask[n]], expected, atol=1e-4, rtol=1e-4)
+
+
+def test_further_tokens_can_end_a_completion(policy, prompts):
+    plain = TransformersSampler(policy).generate(prompts, 4, SAMPLING)
+    token = int(plain.tokens[0, 3])
+    stopped = TransformersSampler(policy).generate(prompts, 4, replace(SAMPLING, stop_token_ids=(token,)))
+    assert not stopped.truncated[0]
+    assert stopped.tokens[0][stopped.mask[0]][-1] == token
+    assert (stopped.tokens == token).sum(dim=1).max() == 1
