@@ -15,7 +15,7 @@ PACKAGES = ("ops", "data", "grpo", "eval", "tiny", "meta")
 IMPORTS = {name: "vision_r1" if name == "meta" else f"vision_r1_{name}" for name in PACKAGES}
 # Beside the packages: the tools, what makes ops fast (Triton's kernels are compiled without a GPU too), the
 # peers that it is measured beside, and photographs to test with.
-TOOLS = ("pytest", "pytest-benchmark", "hypothesis", "ruff", "mypy", "scikit-image")
+TOOLS = ("pytest", "pytest-benchmark", "hypothesis", "ruff", "mypy", "scikit-image", "peft", "tensorboard")
 FAST, PEERS = ("numba", "triton"), ("lapx", "torch-linear-assignment")
 OFFLINE = {"HF_HUB_OFFLINE": "1", "TOKENIZERS_PARALLELISM": "false"}
 # Tiny operations gain nothing from a second thread, and stall where the machine is busy with something else.
@@ -59,15 +59,20 @@ def tests(session: nox.Session) -> None:
     session.run(python, "-m", "pytest", "--doctest-modules", *paths, *options, env=TESTING)
 
 
-@nox.session
-def trl(session: nox.Session) -> None:
-    """Train the tiny model with TRL and our reward for three steps, in an environment of its own."""
+def trl_python(session: nox.Session) -> str:
+    """The Python of a fresh environment with TRL and our packages."""
     session.run(sys.executable, "-m", "virtualenv", "--quiet", "--clear", str(ALONE / "trl"))
     python = str(ALONE / "trl" / "bin" / "python")
     install = (python, "-m", "pip", "install", "--quiet", f"--constraint={CONSTRAINTS}")
     session.run(*install, "trl", *(f"./packages/{name}" for name in ("ops", "data", "grpo", "tiny")))
     session.run(*install, "--no-deps", "torchvision")  # its own build of torch would replace one for the CPU
-    session.run(python, "packages/grpo/tests/integrations/run_trl.py", env=TESTING)
+    return python
+
+
+@nox.session
+def trl(session: nox.Session) -> None:
+    """Train the tiny model with TRL and our reward for three steps, in an environment of its own."""
+    session.run(trl_python(session), "packages/grpo/tests/integrations/run_trl.py", env=TESTING)
 
 
 @nox.session
@@ -94,7 +99,8 @@ def bench(session: nox.Session) -> None:
     if not session.posargs or session.posargs[0] not in known:
         session.error(f"name one of the benchmarks: {', '.join(known)}")
     name, *options = session.posargs
-    session.run(shared_python(session), f"benchmarks/{name}/run.py", *options, env=OFFLINE)
+    peers = [trl_python(session)] if name == "grpo-vs-trl" else []
+    session.run(shared_python(session), f"benchmarks/{name}/run.py", *peers, *options, env=OFFLINE)
 
 
 @nox.session
