@@ -1,12 +1,14 @@
 """A small run whose completions are fixed, so that it is the same on any number of ranks.
 
-As a script: `replay.py FOLDER STEPS SETTINGS` runs on the ranks of its launcher and writes the weights.
+As a script: `replay.py FOLDER MODEL STEPS OPTIONS` runs on the ranks of its launcher and exports the model.
 """
 
 import json
-import random
+import os
+import signal
 import sys
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import torch
@@ -17,6 +19,7 @@ from vision_r1_grpo import GRPOConfig, GRPOTrainer, Policy, Refinement, VisionRe
 from vision_r1_grpo.config import LossConfig, OptimizerConfig, SamplingConfig
 from vision_r1_grpo.policy import Prompt
 from vision_r1_grpo.rollout import Rollout, Sampling
+from vision_r1_grpo.rollout.transformers import TransformersSampler
 
 DIALECT = get_dialect("qwen2_5_vl")
 GROUP = 4
@@ -95,11 +98,59 @@ def make_trainer(folder: Path, policy: Policy, steps: int, resume: bool = False,
     return GRPOTrainer(config, policy, reward, samples, folder=folder, sampler=sampler, resume=resume)
 
 
-if __name__ == "__main__":
-    out, model, steps, settings = sys.argv[1:]
+class UnequalSampler:
+    """Draws completions of another length on each rank, and gives those of a replay; one rank is silent."""
+
+    def __init__(self, policy: Policy, replay: ReplaySampler, rank: int) -> None:
+        self.drawn, self.replay, self.rank = TransformersSampler(policy), replay, rank
+
+    def generate(self, prompts: Sequence[Prompt], group_size: int, sampling: Sampling) -> Rollout:
+        self.drawn.generate(prompts, group_size, replace(sampling, max_new_tokens=2 + 10 * self.rank))
+        if self.rank == 1:
+            self.replay.completions = {key: ["no"] * GROUP for key in self.replay.completions}
+        return self.replay.generate(prompts, group_size, sampling)
+
+
+def plant(trainer: GRPOTrainer, fault: str, step: int) -> None:
+    """Let a fault strike this process once `step` steps are done."""
+
+    def struck(call: Callable, blow: Callable) -> Callable:
+        def wrapped(*arguments, **options):
+            if trainer.state.step == step:
+                blow(*arguments)
+            return call(*arguments, **options)
+
+        return wrapped
+
+    def kill(*_: object) -> None:
+        os.kill(os.getpid(), signal.SIGKILL)
+
+    if fault == "killed in the update":
+        trainer.engine.step = struck(trainer.engine.step, kill)
+    elif fault == "killed while saving":
+        torch.save = struck(torch.save, lambda _, path: Path(path).write_bytes(b"half") and kill())
+    else:
+        assert fault == "asked to stop"
+        ask = struck(trainer.sampler.generate, lambda *_: os.kill(os.getpid(), signal.SIGTERM))
+        trainer.sampler.generate = ask
+
+
+def main(folder: Path, model: str, steps: int, options: dict) -> None:
     policy = Policy.from_pretrained(model)
-    trainer = make_trainer(Path(out), policy, int(steps), deepspeed=json.loads(settings))
-    random.seed(trainer.engine.rank)
-    trainer.train()
-    if trainer.engine.rank == 0:
-        torch.save(policy.model.state_dict(), Path(out) / "weights.pt")
+    fault, unequal = options.pop("fault", None), options.pop("unequal", False)
+    trainer = make_trainer(folder, policy, steps, **options)
+    if unequal:
+        sampler = trainer.sampler = UnequalSampler(policy, trainer.sampler, trainer.engine.rank)
+        some = [trainer._prompt(trainer.dataset[0])]
+        trainer.evaluate = lambda: {
+            "mAP": 1 / sampler.drawn.generate(some, 2, Sampling(1.0, 3)).tokens.numel()
+        }
+    if fault and trainer.engine.rank == fault["rank"]:
+        plant(trainer, fault["fault"], fault["step"])
+    print(f"interrupted: {trainer.train().interrupted}")
+    trainer.export(folder / "model")
+
+
+if __name__ == "__main__":
+    out, model, steps, options = sys.argv[1:]
+    main(Path(out), model, int(steps), json.loads(options))

@@ -100,7 +100,10 @@ def test_memory_by_hand(trainer):
     n = sum(p.numel() for p in model.parameters())
     parts = estimate(model).parts
     assert parts["weights"] == parts["gradients"] == 4 * n
-    assert parts["optimizer"] == 12 * n  # weights and two moments in float32
+    assert parts["optimizer"] == 8 * n  # two moments in float32
+    sharded = estimate(model, deepspeed=ZERO[1]).parts
+    assert sharded["optimizer"] == 12 * n  # and the weights once more
+    assert sharded["step of the optimizer"] == 8 * n
     assert parts["reference model"] == 0
     assert estimate(model, loss=LossConfig(beta=0.1)).parts["reference model"] == 4 * n
     # 5 layers, keys and values of 128 channels, 8 prompts of 84 tokens with 8 x 80 of completions

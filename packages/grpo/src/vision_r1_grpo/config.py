@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import json
 from collections.abc import Sequence
 from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
@@ -224,7 +225,9 @@ class GRPOConfig:
         save_every: steps between two checkpoints; 0 for the last one only.
         keep_checkpoints: how many checkpoints are kept.
         seed: of the order of the data and of the sampling.
-        deepspeed: the user's own DeepSpeed configuration, taken over as it is.
+        best_metric: the number of the evaluation by which the best model is kept, higher being better; None
+            keeps only the newest.
+        deepspeed: the user's own DeepSpeed configuration, or its JSON file, which is read at once.
     """
 
     sampling: SamplingConfig = field(default_factory=SamplingConfig)
@@ -243,8 +246,9 @@ class GRPOConfig:
     overlay_every: int = 0
     save_every: int = 0
     keep_checkpoints: int = 2
+    best_metric: str | None = "mAP"
     seed: int = 0
-    deepspeed: dict[str, Any] = field(default_factory=dict)
+    deepspeed: Any = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         positive = ("prompts_per_step", "prompts_per_forward", "epochs_per_rollout", "minibatches")
@@ -269,6 +273,9 @@ class GRPOConfig:
             given = getattr(self, name)
             _require(given is None or given >= 1, name, given, "at least 1")
         _require(self.max_minutes is None or self.max_minutes > 0, "max_minutes", self.max_minutes, "above 0")
+        if isinstance(self.deepspeed, str):
+            object.__setattr__(self, "deepspeed", _read_json(Path(self.deepspeed)))
+        _require(isinstance(self.deepspeed, dict), "deepspeed", self.deepspeed, "a dict or the path of one")
 
 
 def load_config(schema: type[T], file: Path | None, overrides: Sequence[str] = ()) -> T:
@@ -326,6 +333,13 @@ def _read(file: Path) -> DictConfig:
     if not isinstance(content, DictConfig):
         raise ConfigError(f"{file}: holds a list, not a recipe of key: value")
     return content
+
+
+def _read_json(file: Path) -> Any:
+    try:
+        return json.loads(file.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise ConfigError(f"deepspeed: {file} cannot be read as JSON ({error})") from error
 
 
 def _parse(override: str) -> DictConfig:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import logging
 import os
-from collections.abc import Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -27,18 +28,28 @@ class Engine:
     Args:
         model: the policy's model; DeepSpeed moves it to this process's device.
         optimizer: AdamW's settings.
-        settings: the user's DeepSpeed configuration; it wins over what follows from the rest.
+        settings: the user's DeepSpeed configuration. What it leaves out, or calls "auto", is chosen here.
 
     Raises:
-        ConfigError: the settings ask for ZeRO stage 3, or set a batch size.
+        ConfigError: the settings name what the run's own configuration decides.
     """
 
     def __init__(self, model: torch.nn.Module, optimizer: OptimizerConfig, settings: dict[str, Any]) -> None:
         logging.getLogger("DeepSpeed").setLevel(logging.WARNING)
         init_distributed()
-        config = _deepspeed_config(model, optimizer, settings)
+        self._config = _deepspeed_config(model, optimizer, settings)
+        self._stage = self._config["zero_optimization"]["stage"]
         parameters = [p for p in model.parameters() if p.requires_grad]
-        self._engine, *_ = deepspeed.initialize(model=model, model_parameters=parameters, config=config)
+        self._engine, *_ = deepspeed.initialize(model=model, model_parameters=parameters, config=self._config)
+        self._clipped_norm: Tensor | None = None
+        if self._stage == 0 and self.world_size == 1:
+            self._engine.enable_backward_allreduce = False  # it would copy every gradient, for nobody
+        if self._config["gradient_clipping"] == 0:
+
+            def clip(*_: object) -> None:
+                self._clipped_norm = torch.nn.utils.clip_grad_norm_(parameters, optimizer.max_grad_norm)
+
+            self._engine.basic_optimizer.register_step_pre_hook(clip)
 
     def forward(self, *inputs: Any) -> Any:
         """The model's forward pass."""
@@ -53,21 +64,53 @@ class Engine:
         for group in self._engine.optimizer.param_groups:
             group["lr"] = learning_rate
         self._engine.step()
-        return float(self._engine.get_global_grad_norm() or 0.0)
+        norm = self._engine.get_global_grad_norm() if self._clipped_norm is None else self._clipped_norm
+        return float(norm)
+
+    @contextmanager
+    def gathered(self) -> Iterator[None]:
+        """The whole weights on every rank, to sample, evaluate or export with; all ranks enter it together.
+
+        ZeRO stage 3 would otherwise fetch every layer of every forward pass from all ranks, and hang as soon
+        as one of them generates for longer than another.
+        """
+        if self._stage < 3:
+            yield
+            return
+        offload = self._engine.optimizer.parameter_offload
+        with deepspeed.zero.GatheredParameters(self._engine.module.parameters()):
+            # DeepSpeed's own unwrap_model_for_generation leaves the hook in which ranks wait for each other.
+            offload._remove_module_hooks()
+            offload.forward_hooks.clear()
+            offload.backward_hooks.clear()
+            try:
+                yield
+            finally:
+                offload.setup_zero_stage3_hooks()
+
+    def shard(self, model: torch.nn.Module) -> Callable[..., Any]:
+        """The forward pass of a model that is not trained, its weights laid out as the policy's are."""
+        if self._stage < 3:
+            return model.to(self.device)
+        zero = {k: v for k, v in self._config["zero_optimization"].items() if k != "offload_optimizer"}
+        kept = ("train_micro_batch_size_per_gpu", "bf16")
+        config = {key: self._config[key] for key in kept} | {"zero_optimization": zero}
+        engine, *_ = deepspeed.initialize(model=model, config=config)
+        return engine  # type: ignore[no-any-return]  # DeepSpeed has no types
 
     def log(self, values: Mapping[str, float], step: int) -> None:
         """Write values to the monitors that the DeepSpeed configuration enables; the first rank does it."""
         if self._engine.monitor.enabled:
             self._engine.monitor.write_events([(name, value, step) for name, value in values.items()])
 
-    def save(self, folder: Path, tag: str, state: dict[str, Any]) -> None:
-        """Write weights, optimiser and `state`; `folder/latest` names the tag once all of it is there."""
-        self._engine.save_checkpoint(str(folder), tag=tag, client_state={"run": state})
+    def save(self, folder: Path, tag: str) -> None:
+        """Write weights and optimiser to `folder/tag`; it returns once every rank has."""
+        self._engine.save_checkpoint(str(folder), tag=tag, save_latest=False)
 
-    def load(self, folder: Path) -> dict[str, Any]:
-        """Read the latest checkpoint back and return its state."""
-        _, state = self._engine.load_checkpoint(str(folder))
-        return dict(state["run"])
+    def load(self, folder: Path, tag: str) -> None:
+        """Read weights and optimiser back from `folder/tag`."""
+        path, _ = self._engine.load_checkpoint(str(folder), tag=tag)
+        assert path is not None, f"{folder / tag}: DeepSpeed found no checkpoint"
 
     @property
     def rank(self) -> int:
@@ -112,31 +155,70 @@ def init_distributed() -> None:
     get_accelerator().set_device(int(os.environ["LOCAL_RANK"]))  # models are loaded to this rank's own device
 
 
+def default_stage(half: bool, ranks: int) -> int:
+    """The ZeRO stage where the user says nothing.
+
+    Alone in float32 there is nothing to share out, and the flat copies of stage 1 would double the memory.
+    """
+    return int(half or ranks > 1)
+
+
+# What a run's configuration decides, and where.
+_DECIDED = {
+    "train_batch_size": "prompts_per_step",
+    "train_micro_batch_size_per_gpu": "prompts_per_step",
+    "gradient_accumulation_steps": "prompts_per_step",
+    "managed_gradient_accumulation": "prompts_per_step",
+    "gradient_clipping": "optimizer.max_grad_norm",
+    "scheduler": "optimizer.warmup_steps and optimizer.decay",
+    "optimizer.params.lr": "optimizer.learning_rate",
+    "optimizer.params.betas": "optimizer.betas",
+    "optimizer.params.weight_decay": "optimizer.weight_decay",
+}
+
+
 def _deepspeed_config(
     model: torch.nn.Module, optimizer: OptimizerConfig, settings: dict[str, Any]
 ) -> dict[str, Any]:
-    for key in ("train_batch_size", "train_micro_batch_size_per_gpu", "gradient_accumulation_steps"):
-        if key in settings:
-            raise ConfigError(f"deepspeed.{key} follows from prompts_per_step; leave it out")
-    zero = {"stage": 1} | settings.get("zero_optimization", {})
-    if zero["stage"] not in (0, 1, 2):
-        raise ConfigError(f"deepspeed.zero_optimization.stage must be 0, 1 or 2, got {zero['stage']}")
-    dtype = next(model.parameters()).dtype
-    own = {
+    settings = _without_auto(settings)
+    for key, source in _DECIDED.items():
+        if _look_up(settings, key) is not None:
+            raise ConfigError(f"deepspeed.{key} follows from {source}; leave it out")
+    half = next(model.parameters()).dtype == torch.bfloat16
+    for key, enabled in (("bf16.enabled", half), ("fp16.enabled", False)):
+        if _look_up(settings, key) not in (None, enabled):
+            raise ConfigError(f"deepspeed.{key} follows from the dtype of the model; leave it out")
+    stage = default_stage(half, dist.get_world_size())
+    zero = {"stage": stage} | settings.get("zero_optimization", {})
+    if zero["stage"] not in (0, 1, 2, 3):
+        raise ConfigError(f"deepspeed.zero_optimization.stage must be 0, 1, 2 or 3, got {zero['stage']}")
+    chosen = settings.get("optimizer", {})
+    own = {"betas": list(optimizer.betas), "weight_decay": optimizer.weight_decay}
+    if chosen.get("type", "AdamW") == "AdamW":
+        own |= {"torch_adam": True, "fused": True}  # torch's own needs no compiler; fused, no temporaries
+    parameters = {"lr": optimizer.learning_rate} | own | chosen.get("params", {})
+    return settings | {
         "train_micro_batch_size_per_gpu": 1,
         # Losses are normalised over the whole batch here, whatever the number of backward passes.
         "managed_gradient_accumulation": False,
-        "gradient_clipping": optimizer.max_grad_norm,
-        "bf16": {"enabled": dtype == torch.bfloat16},
-        "optimizer": {
-            "type": "AdamW",
-            "params": {
-                "lr": optimizer.learning_rate,
-                "betas": list(optimizer.betas),
-                "weight_decay": optimizer.weight_decay,
-                "torch_adam": True,
-            },
-        },
+        # Stage 0 in float32 clips without telling the norm, so the engine does it in its place.
+        "gradient_clipping": optimizer.max_grad_norm if half or zero["stage"] else 0.0,
+        "bf16": settings.get("bf16", {}) | {"enabled": half},
+        "optimizer": {"type": "AdamW"} | chosen | {"params": parameters},
+        "zero_optimization": zero,
     }
-    # Stage 1 also on one process: it reports the gradient norm, the plain float32 path does not.
-    return own | settings | {"zero_optimization": zero}
+
+
+def _without_auto(settings: dict[str, Any]) -> dict[str, Any]:
+    """The settings without those that are "auto", as configurations written for other trainers have them."""
+    return {
+        key: _without_auto(value) if isinstance(value, dict) else value
+        for key, value in settings.items()
+        if value != "auto"
+    }
+
+
+def _look_up(settings: Any, key: str) -> Any:
+    for name in key.split("."):
+        settings = settings.get(name) if isinstance(settings, dict) else None
+    return settings

@@ -13,6 +13,7 @@ from typing import Any
 import torch
 
 from vision_r1_grpo.config import GRPOConfig
+from vision_r1_grpo.engine import default_stage
 
 _ADVICE = {
     "weights": "a smaller model, or ZeRO stage 3",
@@ -66,7 +67,8 @@ def estimate_memory(
 
     A layer keeps 16 C + 4 I numbers a token for its gradient, C channels and I those of its feed-forward
     part: counted in transformers' Qwen2.5-VL. With gradient checkpointing it keeps C, and one layer at a time
-    the rest. Each trained weight has a float32 copy and two moments, and as much again while AdamW moves it.
+    the rest. Each trained weight has two moments. Under ZeRO and in bfloat16 it also has a float32 copy, and
+    while AdamW moves it two numbers more; on one process in float32 AdamW moves it in place.
     Under ZeRO these (from stage 1), gradients (from stage 2) and weights (stage 3) are shared out to ranks.
 
     Estimates over measured peaks of runs on the CPU, one process in float32 whose allocator returns what is
@@ -84,7 +86,8 @@ def estimate_memory(
     text, vision = model.config.get_text_config(), getattr(model.config, "vision_config", None)
     width = next(model.parameters()).element_size()
     zero = config.deepspeed.get("zero_optimization", {})
-    stage = zero.get("stage", 1)
+    half = width < 4
+    stage = zero.get("stage", default_stage(half, ranks))
     offloaded = zero.get("offload_optimizer", {}).get("device", "none") != "none"
     numbers = sum(_size(p) for p in model.parameters())
     trained = sum(_size(p) for p in model.parameters() if p.requires_grad)
@@ -101,13 +104,14 @@ def estimate_memory(
     activations = _activations(read, text, text.num_hidden_layers, checkpointed)
     activations += _activations(together * patches, vision, tower, checkpointed)
     moved = 0 if offloaded else trained // (ranks if stage >= 1 else 1)
+    copied = half or stage >= 1  # into a flat float32 copy of the weights, and of the gradients at a step
     scored = together * group * most * text.vocab_size
     return MemoryEstimate(
         {
             "weights": numbers * width // (ranks if stage == 3 else 1),
             "gradients": trained * width // (ranks if stage >= 2 else 1),
-            "optimizer": 12 * moved,
-            "step of the optimizer": 12 * moved,
+            "optimizer": (12 if copied else 8) * moved,
+            "step of the optimizer": 8 * moved if copied else 0,
             "reference model": numbers * width if config.loss.beta else 0,
             "cache of the rollout": 2 * text.num_hidden_layers * kv_heads * head * kept * width,
             "activations of the update": activations * width,

@@ -118,7 +118,8 @@ def preflight(trainer: GRPOTrainer) -> TrainerPreflight:
     target = Target.of(sample, prompt.frame)
     size = min(max(config.sampling.group_size, _SHOWN[0]), _SHOWN[1])
     sampling = Sampling(config.sampling.temperature, config.sampling.max_new_tokens, config.seed)
-    rollout = trainer.sampler.generate([prompt], size, sampling)
+    with trainer.engine.gathered():
+        rollout = trainer.sampler.generate([prompt], size, sampling)
     scored = reward(rollout.texts, [target] * size, thresholds=trainer.thresholds)
     informative = bool((scored.total != scored.total[0]).any())
     messages = reward.dialect.prompt(sample)

@@ -16,10 +16,20 @@ from typing import Any
 import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
+from transformers import set_seed
 
 from vision_r1_data import Sample
 from vision_r1_grpo.advantages import group_advantages, informative_groups, overlong_penalty
-from vision_r1_grpo.checkpoint import RunState, has_checkpoint, load_checkpoint, save_checkpoint
+from vision_r1_grpo.checkpoint import (
+    Best,
+    RunState,
+    export_model,
+    has_checkpoint,
+    load_best,
+    load_checkpoint,
+    save_best,
+    save_checkpoint,
+)
 from vision_r1_grpo.config import ConfigError, GRPOConfig
 from vision_r1_grpo.engine import Engine
 from vision_r1_grpo.feed import Draw, Feed
@@ -88,9 +98,8 @@ class GRPOTrainer:
         model = TokenLogprobs(policy.model, most_tokens)
         reference = copy.deepcopy(model).eval().requires_grad_(False) if config.loss.beta else None
         self.engine = Engine(model, config.optimizer, config.deepspeed)
-        if reference is not None:
-            reference.to(self.engine.device)
-        self.update = PolicyUpdate(config, policy, self.engine, reference)
+        sharded = None if reference is None else self.engine.shard(reference)
+        self.update = PolicyUpdate(config, policy, self.engine, sharded)
         if config.prompts_per_step % self.engine.world_size:
             raise ConfigError(
                 f"prompts_per_step must be a multiple of the {self.engine.world_size} processes, "
@@ -115,6 +124,7 @@ class GRPOTrainer:
             raise ConfigError(f"{self.checkpoints}: belongs to another run; resume it or give another folder")
         self.state = load_checkpoint(self.engine, self.checkpoints) if resume else RunState()
         self.saved = self.state if resume else None
+        self.best = load_best(self.checkpoints) if resume else None
         after = self.state.step if self.state.step else -1
         self.records = Records(folder, self.engine, after)
 
@@ -135,6 +145,7 @@ class GRPOTrainer:
                 self.records.log({"step": 0} | self._evaluate())  # where the learning curve begins
             while self.progress < 1 and not stop.requested:
                 clock = Clock()
+                self._seed_step()
                 drawn = self._draw(clock)
                 experience = self._experience(drawn.groups)
                 learnt = self.update(experience, self._learning_rate())
@@ -174,7 +185,8 @@ class GRPOTrainer:
         """Completions of the prompts and their rewards."""
         g, loss = self.config.sampling.group_size, self.config.loss
         samples, prompts = draw.samples, draw.prompts
-        rollout = self.sampler.generate(prompts, g, sampling)
+        with self.engine.gathered():
+            rollout = self.sampler.generate(prompts, g, sampling)
         clock.lap("rollout")
         truths = [Target.of(s, p.frame) for s, p in zip(samples, prompts, strict=True)]
         targets = [truth for truth in truths for _ in range(g)]
@@ -244,6 +256,14 @@ class GRPOTrainer:
             raise ConfigError(f"sampling.stop must hold single tokens, and {token!r} is {len(ids)}")
         return int(ids[0])
 
+    def _seed_step(self) -> None:
+        """Every random number of a step, dropout's included, follows from the seed, the step and the rank.
+
+        So a resumed run draws what an uninterrupted one would have drawn.
+        """
+        at = self.state.step * self.engine.world_size + self.engine.rank
+        set_seed(random.Random(f"{self.config.seed}/{at}").getrandbits(32))
+
     def _sampling(self, drawn: int) -> Sampling:
         """The round's own seed, so that a resumed run draws what an uninterrupted one would have drawn."""
         at = drawn // self.config.prompts_per_step * self.engine.world_size + self.engine.rank
@@ -277,14 +297,41 @@ class GRPOTrainer:
         self.state = RunState(self.state.step + 1, row["minutes"], refinement, drawn)
 
     def _evaluate(self) -> dict[str, float]:
-        """The evaluation's numbers; one that does not exist is left out."""
-        assert self.evaluate is not None
-        return {f"eval/{name}": value for name, value in self.evaluate().items() if math.isfinite(value)}
+        """The evaluation's line in metrics.jsonl, on the first rank; numbers that do not exist are left out.
+
+        All ranks call it, for the weights; the others wait where they next exchange something.
+        """
+        with self.engine.gathered():
+            if self.engine.rank:
+                return {}
+            assert self.evaluate is not None
+            values = self.evaluate()
+            self._keep_best(values)
+        return {f"eval/{name}": value for name, value in values.items() if math.isfinite(value)}
+
+    def _keep_best(self, values: Mapping[str, float]) -> None:
+        """Save the model if the evaluation calls it the best that training has made so far."""
+        metric = self.config.best_metric
+        if metric is None:
+            return
+        if metric not in values:
+            given = ", ".join(map(repr, values)) or "nothing"
+            raise ConfigError(f"best_metric must be null or of what is evaluated ({given}), got {metric!r}")
+        best = Best(self.state.step, metric, values[metric])
+        if best.step and math.isfinite(best.value) and (self.best is None or best.value > self.best.value):
+            save_best(self.policy, self.checkpoints, best)
+            self.best = best
 
     def _evaluation_is_due(self) -> bool:
-        """On the first rank only; the others wait for it where they next exchange something."""
         every = self.config.eval_every
-        return bool(every) and self.state.step % every == 0 and self.engine.rank == 0
+        return bool(every) and self.state.step % every == 0
+
+    def export(self, folder: Path) -> None:
+        """Write the policy as it is now in Hugging Face format; all ranks call it together."""
+        with self.engine.gathered():
+            if self.engine.rank == 0:
+                export_model(self.policy, folder)
+        self.engine.barrier()
 
     def _draw_overlay(self, step: Step) -> None:
         every, number = self.config.overlay_every, self.state.step
