@@ -167,11 +167,12 @@ def against_required(case: Case) -> Iterable[str]:
 def line(case: Case) -> str:
     """A case for the eye."""
     ours, peer = case[OURS], case[TRL]
-    return (
-        f"{case['name']:22} group {case['group']:2}, {case['image_tokens']:4} image tokens:  "
-        f"{ours['cpu_seconds']:6.2f} s a step, TRL {peer['cpu_seconds']:6.2f} s: {case["throughput"]:.2f} times; "
-        f"{ours['peak_mib']:5} MiB, TRL {peer['peak_mib']:5} MiB: {case['memory']:.2f}"
+    seconds = (
+        f"{ours['cpu_seconds']:6.2f} s a step, TRL {peer['cpu_seconds']:6.2f} s: {case['throughput']:.2f}"
     )
+    memory = f"{ours['peak_mib']:5} MiB, TRL {peer['peak_mib']:5} MiB: {case['memory']:.2f}"
+    shape = f"group {case['group']:2}, {case['image_tokens']:4} image tokens"
+    return f"{case['name']:20} {shape}:  {seconds} times;  {memory}"
 
 
 def picture(cases: list[Case]) -> str:
