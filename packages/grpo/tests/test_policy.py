@@ -26,7 +26,7 @@ def logits(policy, prompt):
 
 def test_vision_tokens_are_banned(policy):
     names = policy.processor.tokenizer.convert_ids_to_tokens(policy.banned_token_ids)
-    assert names == ["<|image_pad|>", "<|video_pad|>", "<|vision_start|>", "<|vision_end|>"]
+    assert names == ["<|vision_start|>", "<|vision_end|>", "<|image_pad|>", "<|video_pad|>"]
 
 
 @pytest.mark.parametrize(("given", "expected"), [(7, [7]), ([7, 0], [7, 0]), (None, [2])])
