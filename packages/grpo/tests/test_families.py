@@ -14,7 +14,6 @@ from PIL import Image
 sys.path.insert(0, str(Path(__file__).parent))
 
 from tiny_families import BUILDERS, save_tiny
-
 from vision_r1_data import Sample, get_dialect
 from vision_r1_data.preflight import preflight
 from vision_r1_grpo import ConfigError, GRPOConfig, GRPOTrainer, Policy, VisionReward

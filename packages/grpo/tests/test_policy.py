@@ -78,7 +78,7 @@ def test_left_to_itself_the_model_would_count_an_image_as_text(policy, prompts):
 
 
 def test_nothing_is_left_over_from_an_earlier_call(policy, prompts):
-    """transformers keeps rope_deltas of the last prompt that it saw, and adds them where it has no positions."""
+    """transformers keeps rope_deltas of the last prompt, and adds them where it has no positions."""
 
     def draw():
         return TransformersSampler(policy).generate(prompts, 2, Sampling(1.0, 6, seed=3)).logprobs

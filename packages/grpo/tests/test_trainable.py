@@ -236,7 +236,7 @@ def test_checkpointing_changes_neither_logprobs_nor_gradients(policy, prompts, c
         for name, module in own.model.named_modules():
             if isinstance(module, GradientCheckpointingLayer):
                 inner = module.self_attn if hasattr(module, "self_attn") else module.attn
-                inner.register_forward_hook(lambda *_, name=name: calls.update([name]))
+                inner.register_forward_hook(lambda *_, name=name, calls=calls: calls.update([name]))
         values = logprobs(own, prompts, completions)
         values.sum().backward()
         gradients = {name: own.model.get_parameter(name).grad for name in trained(own)}

@@ -1,4 +1,4 @@
-"""A tiny random model of every family, saved as its checkpoints are: weights, tokenizer, processor's settings."""
+"""A tiny random model of every family, saved as checkpoints are, with tokenizer and image processor."""
 
 import json
 from collections.abc import Callable

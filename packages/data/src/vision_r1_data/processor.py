@@ -80,7 +80,7 @@ class VisionProcessor:
         )
 
     def picture(self, encoded: EncodedPrompt, image: Image.Image) -> npt.NDArray[Any]:
-        """(3, height, width) what the model sees of an image, where it is laid out in other ways than patches."""
+        """(3, height, width) what the model sees of an image that is laid out otherwise than in patches."""
         raise NotImplementedError("a processor whose images are no patches says how they are put together")
 
     def save_pretrained(self, path: Path) -> None:

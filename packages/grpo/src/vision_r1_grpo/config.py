@@ -211,8 +211,8 @@ class LoraConfig:
         rank: of the adapters.
         alpha: what an adapter adds is scaled by alpha / rank.
         dropout: of an adapter's input.
-        target_modules: "all-linear" for every linear layer of the language model but its head, or a pattern of
-            the full names of the layers.
+        target_modules: "all-linear" for every linear layer of the language model but its head, or a pattern
+            of full names of layers.
     """
 
     rank: int = 16
@@ -233,8 +233,8 @@ class TrainableConfig:
     Args:
         vision_tower: train the weights of the vision tower.
         projector: train the weights between vision tower and language model.
-        language_model: train the weights of the language model. Each of the three is trained by default, and
-            with `lora` frozen by default.
+        language_model: train the weights of the language model. By default each of the three is trained, and
+            frozen with `lora`.
         lora: train adapters.
         gradient_checkpointing: keep the activations of no layer and compute them again for the gradients.
     """

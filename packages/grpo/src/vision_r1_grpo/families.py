@@ -201,13 +201,13 @@ def find_family(config: Any) -> Family:
     text = config.get_text_config()
     if unlike := sorted(set(getattr(text, "layer_types", None) or ()) - {"full_attention"}):
         raise ValueError(
-            f"a {config.model_type} model with {', '.join(unlike)} cannot be trained: the completions of a group "
-            "share their prompt, which every layer must see whole; take one whose layers have full attention"
+            f"a {config.model_type} model with {', '.join(unlike)} cannot be trained: every layer must see "
+            "the whole prompt that completions share; take one whose layers have full attention"
         )
     for cap in ("attn_logit_softcapping", "final_logit_softcapping"):
         if getattr(text, cap, None) is not None:
             raise ValueError(
-                f"a {config.model_type} model with {cap} cannot be trained: attention that shares a prompt and "
-                "log-probabilities in chunks have none; take a model without it"
+                f"a {config.model_type} model with {cap} cannot be trained: the attention that shares "
+                "prompts and the log-probabilities in chunks have none; take a model without it"
             )
     return known[config.model_type]

@@ -68,7 +68,7 @@ class Policy:
             max_pixels: larger images are scaled down to this many; by default the processor's own limit.
 
         Raises:
-            ValueError: the model is of no known family, or attends in a way in which prompts cannot be shared.
+            ValueError: the model is of no known family, or its attention cannot share prompts.
             ConfigError: `max_pixels` is given for a family whose images are always of certain sizes.
         """
         family = find_family(AutoConfig.from_pretrained(path))

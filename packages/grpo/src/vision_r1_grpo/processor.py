@@ -103,7 +103,7 @@ class FamilyProcessor(VisionProcessor):
         (path / "processor_config.json").write_text(json.dumps(settings, indent=2) + "\n", encoding="utf-8")
 
 
-def build_processor(kind: type, parts: dict[str, Any], settings: dict[str, Any]) -> Any:
+def build_processor(kind: Any, parts: dict[str, Any], settings: dict[str, Any]) -> Any:
     """A processor of transformers that works on images only.
 
     transformers wants a video processor where a class has one, and that needs torchvision.
@@ -114,7 +114,7 @@ def build_processor(kind: type, parts: dict[str, Any], settings: dict[str, Any])
         settings: what processor_config.json holds.
     """
 
-    class ForImages(kind):  # type: ignore[misc,valid-type]
+    class ForImages(kind):  # type: ignore[misc]
         def check_argument_for_proper_class(self, argument_name: str, argument: Any) -> Any:
             if argument is None and argument_name == "video_processor":
                 return None

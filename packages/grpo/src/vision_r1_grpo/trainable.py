@@ -38,8 +38,8 @@ class Trainable:
     def __str__(self) -> str:
         rows = [("part", "parameters", "trainable")]
         rows += [(part, f"{size:,}", f"{trained:,}") for part, (size, trained) in self.parts.items()]
-        totals = (sum(column) for column in zip(*self.parts.values(), strict=True))
-        rows.append(("total", *(f"{total:,}" for total in totals)))
+        size, trained = (sum(column) for column in zip(*self.parts.values(), strict=True))
+        rows.append(("total", f"{size:,}", f"{trained:,}"))
         return "\n".join(f"{part:16}{size:>18}{trained:>18}" for part, size, trained in rows)
 
 
@@ -64,7 +64,8 @@ def choose_trainable(policy: Policy, config: TrainableConfig, seed: int = 0) -> 
     for part in chosen:
         if part not in present:
             raise ConfigError(
-                f"trainable.{part}: this {family.name} model has no such part; it has {', '.join(sorted(present))}"
+                f"trainable.{part}: this {family.name} model has no such part, but "
+                f"{', '.join(sorted(present))}"
             )
     if config.lora is not None:
         _add_adapters(model, family, config.lora, seed)
@@ -88,7 +89,7 @@ def choose_trainable(policy: Policy, config: TrainableConfig, seed: int = 0) -> 
 
 def count_trainable(model: Any, family: Family) -> Trainable:
     """The parameters of each part, and how many of them require gradients."""
-    parts = {part: (0, 0) for part in family.parts}
+    parts = dict.fromkeys(family.parts, (0, 0))
     for name, parameter in model.named_parameters():
         part = "adapters" if _is_adapter(name) else family.part_of(name)
         size, trained = parts.get(part, (0, 0))
@@ -132,7 +133,7 @@ def has_adapters(model: Any) -> bool:
 
 def merged_weights(model: Any) -> dict[str, Tensor]:
     """The weights as of a model without adapters, which are merged into them; the model keeps its own."""
-    weights = model.state_dict()
+    weights: dict[str, Tensor] = model.state_dict()
     if not has_adapters(model):
         return weights
     merged = {
@@ -179,8 +180,8 @@ def _add_adapters(model: Any, family: Family, lora: LoraConfig, seed: int) -> No
         targets = [name for name in linear if re.fullmatch(lora.target_modules, name)]
     if not targets:
         raise ConfigError(
-            f"trainable.lora.target_modules: {lora.target_modules!r} is the full name of no linear layer; give "
-            f"all-linear, or a pattern of names such as {linear[-2]!r}"
+            f"trainable.lora.target_modules: {lora.target_modules!r} is the full name of no linear layer; "
+            f"give all-linear, or a pattern of names such as {linear[-2]!r}"
         )
     if has_adapters(model):
         of = model.peft_config["default"]
@@ -200,7 +201,7 @@ def _add_adapters(model: Any, family: Family, lora: LoraConfig, seed: int) -> No
 
 
 def _set_modes(model: Any) -> None:
-    """Checkpointed layers and the dropout of adapters are in training mode; all else computes as in sampling."""
+    """Checkpointed layers and the dropout of adapters are in training mode; all else is as in sampling."""
     model.eval()
     for name, module in model.named_modules():
         if isinstance(module, GradientCheckpointingLayer) or _is_adapter(name + "."):

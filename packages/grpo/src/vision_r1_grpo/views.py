@@ -68,7 +68,8 @@ class Whole(View):
 
     def picture(self, image: Image.Image, vision: Arrays, image_processor: Any) -> npt.NDArray[Any]:
         """(3, H, W) what the model sees, normalised."""
-        return vision["pixel_values"][0]
+        whole: npt.NDArray[Any] = vision["pixel_values"][0]
+        return whole
 
 
 @dataclass(frozen=True)
