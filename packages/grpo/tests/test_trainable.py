@@ -12,16 +12,16 @@ import pytest
 import torch
 from transformers.modeling_layers import GradientCheckpointingLayer
 
-from vision_r1_grpo import ConfigError, GRPOConfig, Policy, load_config
+from vision_r1_grpo import ConfigError, GRPOConfig, GRPOTrainer, Policy, VisionReward, load_config
 from vision_r1_grpo.config import LoraConfig, LossConfig, OptimizerConfig, SamplingConfig, TrainableConfig
 from vision_r1_grpo.logprobs import TokenLogprobs, completion_logprobs
 from vision_r1_grpo.policy import evaluating
 from vision_r1_grpo.rollout import Sampling
 from vision_r1_grpo.rollout.transformers import TransformersSampler
-from vision_r1_grpo.trainable import Reference, choose_trainable
+from vision_r1_grpo.trainable import Reference, choose_trainable, merged_weights
 
 sys.path.insert(0, str(Path(__file__).parent))
-from replay import DIALECT, GROUP, ReplaySampler, make_scenes
+from replay import GROUP, ReplaySampler, make_scenes
 
 LORA = LoraConfig(rank=2, alpha=4)
 
@@ -266,9 +266,8 @@ def test_dropout_of_adapters_is_of_the_update_and_not_of_sampling(own, prompts, 
     assert [module.training for module in own.model.modules()] == modes
 
 
-def test_a_step_with_adapters_changes_adapters_alone(own, tmp_path):
-    from vision_r1_grpo import GRPOTrainer, VisionReward
-
+@pytest.mark.parametrize("stage", [0, 3])
+def test_a_step_with_adapters_changes_adapters_alone(own, tmp_path, stage):
     samples = make_scenes(tmp_path)
     before = {name: value.clone() for name, value in own.model.state_dict().items()}
     config = GRPOConfig(
@@ -278,6 +277,7 @@ def test_a_step_with_adapters_changes_adapters_alone(own, tmp_path):
         trainable=TrainableConfig(lora=LORA, gradient_checkpointing=True),
         prompts_per_step=2,
         max_steps=2,
+        deepspeed={"zero_optimization": {"stage": stage}},
     )
     reward = VisionReward.from_preset("strict", dialect="qwen2_5_vl")
     sampler = ReplaySampler(own, samples)
@@ -286,13 +286,14 @@ def test_a_step_with_adapters_changes_adapters_alone(own, tmp_path):
     assert trainer.trainable.parts["language_model"][1] == 0
     rows = [json.loads(line) for line in (tmp_path / "metrics.jsonl").read_text().splitlines()]
     assert all(row["grad_norm"] > 0 for row in rows)
-    after = own.model.state_dict()
-    for name, value in before.items():
-        kept = (
-            after[name]
-            if name in after
-            else after[name.replace(".weight", ".base_layer.weight").replace(".bias", ".base_layer.bias")]
-        )
-        assert torch.equal(kept, value)
+    with trainer.engine.gathered():
+        after = {name: value.clone() for name, value in own.model.state_dict().items()}
+        own.save_pretrained(tmp_path / "model")
+        probe = merged_weights(own.model)["model.language_model.layers.0.mlp.up_proj.weight"].clone()
+    kept = {name.replace(".base_layer.", "."): value for name, value in after.items()}
+    assert all(torch.equal(kept[name], value) for name, value in before.items())
     assert any(value.any() for name, value in after.items() if "lora_B" in name)
-    assert DIALECT.name == "qwen2_5_vl"
+    exported = Policy.from_pretrained(tmp_path / "model", device="cpu").model.state_dict()
+    name = "model.language_model.layers.0.mlp.up_proj.weight"
+    assert torch.equal(exported[name], probe)
+    assert not torch.equal(probe, before[name])

@@ -123,7 +123,7 @@ class Policy:
 
         A sampled image placeholder would ask the next forward pass for an image that is not there.
         """
-        outputs = self.model.get_output_embeddings().weight.shape[0]
+        outputs = self.model.config.get_text_config().vocab_size
         return [i for i in self.family.banned(self.processor.tokenizer.get_vocab()) if i < outputs]
 
     def prompt_arguments(self, input_ids: Int[Tensor, "p l"]) -> dict[str, Tensor]:

@@ -69,7 +69,7 @@ def check_prompts(model: Path, samples: list[Sample]) -> None:
         messages, image = image_question(sample), sample.load_image().resize(size)
         prompt = policy.encode(messages, image)
         text = policy.processor.tokenizer.apply_chat_template(
-            messages, policy.processor.template, tokenize=False, add_generation_prompt=True
+            messages, chat_template=policy.processor.template, tokenize=False, add_generation_prompt=True
         )
         expected = processor(text=[text], images=[image], return_tensors="pt")
         assert torch.equal(prompt.input_ids, expected["input_ids"][0]), model
