@@ -93,6 +93,7 @@ def test_a_prompt_is_the_template_with_its_image_expanded(policy, prompts, sampl
         assert (prompt.frame.width, prompt.frame.height) == size
         assert len(prompt.position_ids) == (3 if policy.family.mrope else 1)
         assert prompt.position_ids.shape[1] == len(prompt.input_ids)
+        assert prompt.position_ids[0, 0] == (1 if policy.family.name == "PaliGemma" else 0)
         lengths.append(int((prompt.input_ids == image).sum()))
     assert min(lengths) >= 4
     batch = collate(prompts, tokenizer.pad_token_id, torch.device("cpu"))

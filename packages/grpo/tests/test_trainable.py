@@ -109,6 +109,17 @@ def test_adapters_are_in_all_linear_layers_of_the_language_model_but_its_head(ow
     assert len(adapted) == 5 * 7
 
 
+def test_the_seed_decides_what_adapters_begin_with(policy):
+    begun = []
+    for other, seed in ((1, 5), (2, 5), (2, 6)):
+        own = Policy(copy.deepcopy(policy.model), policy.processor)
+        torch.manual_seed(other)
+        choose_trainable(own, TrainableConfig(lora=LORA), seed)
+        begun.append(next(p.clone() for name, p in own.model.named_parameters() if "lora_A" in name))
+    assert torch.equal(begun[0], begun[1])
+    assert not torch.equal(begun[1], begun[2])
+
+
 def test_a_pattern_chooses_the_layers(own):
     lora = LoraConfig(rank=2, target_modules=r"model\.visual\.blocks\.\d\.attn\.qkv")
     choose_trainable(own, TrainableConfig(lora=lora, projector=True))
@@ -255,12 +266,12 @@ def test_checkpointing_changes_neither_logprobs_nor_gradients(policy, prompts, c
 def test_dropout_of_adapters_is_of_the_update_and_not_of_sampling(own, prompts, completions):
     choose_trainable(own, TrainableConfig(lora=LoraConfig(rank=2, dropout=0.5), gradient_checkpointing=True))
     disturb(own)
+    modes = [module.training for module in own.model.modules()]
     with torch.no_grad():
         one, other = (logprobs(own, prompts, completions) for _ in range(2))
         assert not torch.equal(one, other)
         with evaluating(own.model):
             assert torch.equal(*(logprobs(own, prompts, completions) for _ in range(2)))
-    modes = [module.training for module in own.model.modules()]
     draws = [TransformersSampler(own).generate(prompts, 2, Sampling(1.0, 8, seed=0)) for _ in range(2)]
     assert torch.equal(draws[0].logprobs, draws[1].logprobs)
     assert [module.training for module in own.model.modules()] == modes
