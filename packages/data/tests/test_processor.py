@@ -65,9 +65,9 @@ def test_the_placeholder_grows_to_one_token_a_cell(width: int, height: int) -> N
     )
     assert "".join(map(chr, prompt.input_ids)) == "a" + "#" * (rows * columns) + "b>"
     assert prompt.is_image.tolist() == [c == "#" for c in map(chr, prompt.input_ids)]
-    assert prompt.image_grid_thw.tolist() == [[1, rows * 2, columns * 2]]
+    assert prompt.vision["image_grid_thw"].tolist() == [[1, rows * 2, columns * 2]]
     assert prompt.frame == Frame(width, height, columns * 28, rows * 28)
-    assert (prompt.input_ids.dtype, prompt.pixel_values.dtype) == (np.int64, np.float32)
+    assert (prompt.input_ids.dtype, prompt.vision["pixel_values"].dtype) == (np.int64, np.float32)
 
 
 @pytest.mark.parametrize(("kinds", "count"), [(("a",), 0), (("image", "image"), 2), (("image", "#"), 2)])
@@ -96,12 +96,12 @@ def real() -> SimpleNamespace:
 @pytest.mark.parametrize(("width", "height"), [(200, 100), (100, 200), (31, 333), (1000, 700), (112, 112)])
 def test_sizes_agree_with_transformers(real: SimpleNamespace, width: int, height: int) -> None:
     prompt = VisionProcessor(real.tokenizer, real.images).encode(ask("image", "Where?"), blank(width, height))
-    time, rows, columns = prompt.image_grid_thw[0].tolist()
+    time, rows, columns = prompt.vision["image_grid_thw"][0].tolist()
     assert time == 1
     assert (prompt.frame.width, prompt.frame.height) == (width, height)
     assert (prompt.frame.model_width, prompt.frame.model_height) == (columns * 14, rows * 14)
     assert (columns > rows) == (width > height)
-    assert prompt.pixel_values.shape == (rows * columns, 3 * 2 * 14 * 14)
+    assert prompt.vision["pixel_values"].shape == (rows * columns, 3 * 2 * 14 * 14)
     assert prompt.is_image.sum() == rows * columns // 4
     text = real.tokenizer.decode(prompt.input_ids)
     assert text.replace(PAD, "") == (
@@ -113,9 +113,9 @@ def test_rows_and_columns_are_not_swapped(real: SimpleNamespace) -> None:
     image = blank(224, 56)
     image.paste("white", (112, 0, 224, 56))
     prompt = VisionProcessor(real.tokenizer, real.images).encode(ask("image"), image)
-    assert prompt.image_grid_thw.tolist() == [[1, 4, 16]]
+    assert prompt.vision["image_grid_thw"].tolist() == [[1, 4, 16]]
     # Patches come in cells of 2 x 2; of the 8 cells of each row of cells, the right half is white.
-    cells = prompt.pixel_values.reshape(2, 8, -1).mean(axis=2)
+    cells = prompt.vision["pixel_values"].reshape(2, 8, -1).mean(axis=2)
     assert (cells[:, :4] < 0).all()
     assert (cells[:, 4:] > 0).all()
 

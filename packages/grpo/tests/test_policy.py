@@ -1,12 +1,16 @@
 import copy
+from types import SimpleNamespace
 
 import pytest
 import torch
 from PIL import Image
 
 from vision_r1_data import Sample, get_dialect
-from vision_r1_grpo import Policy
+from vision_r1_grpo import ConfigError, Policy
+from vision_r1_grpo.families import find_family
 from vision_r1_grpo.policy import collate
+from vision_r1_grpo.rollout import Sampling
+from vision_r1_grpo.rollout.transformers import TransformersSampler
 
 
 def question(categories=("cat",)):
@@ -26,7 +30,7 @@ def logits(policy, prompt):
 
 def test_vision_tokens_are_banned(policy):
     names = policy.processor.tokenizer.convert_ids_to_tokens(policy.banned_token_ids)
-    assert names == ["<|image_pad|>", "<|video_pad|>", "<|vision_start|>", "<|vision_end|>"]
+    assert names == ["<|vision_start|>", "<|vision_end|>", "<|image_pad|>", "<|video_pad|>"]
 
 
 @pytest.mark.parametrize(("given", "expected"), [(7, [7]), ([7, 0], [7, 0]), (None, [2])])
@@ -58,6 +62,75 @@ def test_positions_by_hand(policy, prompts):
     image = prompt.position_ids[:, first : first + 12] - first
     assert image.tolist() == [[0] * 12, [0] * 4 + [1] * 4 + [2] * 4, [0, 1, 2, 3] * 3]
     assert prompt.position_ids[:, first + 12].tolist() == [first + 4] * 3
+
+
+def test_left_to_itself_the_model_would_count_an_image_as_text(policy, prompts):
+    """Why positions are given: without mm_token_type_ids they silently go on one by one."""
+    prompt = prompts[0]
+    told = {"input_ids": prompt.input_ids[None], **prompt.vision}
+    with torch.no_grad():
+        ours = policy.model(**told, position_ids=prompt.position_ids[:, None]).logits
+        policy.model.model.rope_deltas = None
+        silent = policy.model(**told).logits
+        counted = torch.arange(len(prompt.input_ids)).expand(3, 1, -1)
+        assert torch.equal(silent, policy.model(**told, position_ids=counted).logits)
+    assert (ours - silent).abs().max() > 0.1
+
+
+def test_nothing_is_left_over_from_an_earlier_call(policy, prompts):
+    """transformers keeps rope_deltas of the last prompt, and adds them where it has no positions."""
+
+    def draw():
+        return TransformersSampler(policy).generate(prompts, 2, Sampling(1.0, 6, seed=3)).logprobs
+
+    policy.model.model.rope_deltas = None
+    expected = draw()
+    policy.model.model.rope_deltas = torch.tensor([[77], [-5]])
+    assert torch.equal(draw(), expected)
+    policy.model.model.rope_deltas = None
+
+
+def test_settings_of_generation_do_not_cut_what_is_drawn(policy, prompts):
+    """Checkpoints bring a top_k and top_p, with which `generate` would not draw from the policy."""
+    before = copy.deepcopy(policy.model.generation_config)
+    policy.model.generation_config.update(do_sample=True, top_k=1, top_p=0.01, temperature=0.1)
+    rollout = TransformersSampler(policy).generate(prompts[:1], 32, Sampling(30.0, 1))
+    policy.model.generation_config = before
+    assert len(rollout.tokens.unique()) > 16
+
+
+def test_a_model_of_no_known_family_is_refused_in_one_line(tmp_path):
+    (tmp_path / "config.json").write_text('{"model_type": "llava_next"}')
+    with pytest.raises(
+        ValueError, match="'llava_next' is of no known family; known are qwen2_vl, qwen2_5_vl"
+    ) as e:
+        Policy.from_pretrained(tmp_path)
+    assert "\n" not in str(e.value)
+
+
+@pytest.mark.parametrize(
+    ("text", "reason"),
+    [
+        (
+            {"layer_types": ["full_attention", "sliding_attention"]},
+            "with sliding_attention cannot be trained",
+        ),
+        ({"attn_logit_softcapping": 50.0}, "with attn_logit_softcapping cannot be trained"),
+        ({"final_logit_softcapping": 30.0}, "with final_logit_softcapping cannot be trained"),
+    ],
+    ids=["windows", "capped scores", "capped logits"],
+)
+def test_attention_in_which_prompts_cannot_be_shared_is_refused(text, reason):
+    config = SimpleNamespace(model_type="paligemma", get_text_config=lambda: SimpleNamespace(**text))
+    with pytest.raises(ValueError, match=f"a paligemma model {reason}"):
+        find_family(config)
+
+
+def test_a_checkpoint_without_a_chat_template_is_refused(policy, tmp_path):
+    policy.save_pretrained(tmp_path / "model")
+    (tmp_path / "model" / "chat_template.jinja").unlink()
+    with pytest.raises(ConfigError, match=r"this Qwen2\.5-VL model has no chat template"):
+        Policy.from_pretrained(tmp_path / "model")
 
 
 def test_the_prompt_is_the_chat_template_with_the_image_expanded(policy):

@@ -83,7 +83,9 @@ def test_the_chat_template_is_that_of_qwen(tokenizer):
 def test_images_are_at_most_of_the_size_of_a_scene(tokenizer, size, grid):
     processor = VisionProcessor(tokenizer, build_image_processor())
     sample = Sample("1", "1.png", *size)
-    assert processor.encode(DIALECT.prompt(sample), Image.new("RGB", size)).image_grid_thw.tolist() == [grid]
+    assert processor.encode(DIALECT.prompt(sample), Image.new("RGB", size)).vision[
+        "image_grid_thw"
+    ].tolist() == [grid]
 
 
 def test_the_model_is_tiny(tokenizer):

@@ -54,8 +54,8 @@ def test_answers_to_scenes_are_mostly_of_the_right_form(loaded):
             input_ids=ids,
             attention_mask=torch.ones_like(ids),
             mm_token_type_ids=torch.from_numpy(prompt.is_image.astype(np.int64))[None],
-            pixel_values=torch.from_numpy(prompt.pixel_values),
-            image_grid_thw=torch.from_numpy(prompt.image_grid_thw),
+            pixel_values=torch.from_numpy(prompt.vision["pixel_values"]),
+            image_grid_thw=torch.from_numpy(prompt.vision["image_grid_thw"]),
             do_sample=False,
             max_new_tokens=80,
         )[0, ids.shape[1] :]

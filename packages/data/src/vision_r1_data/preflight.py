@@ -155,7 +155,11 @@ class _Route:
         resizer = getattr(self.processor, "image_processor", self.processor)
         if isinstance(self.processor, VisionProcessor):
             encoded = self.processor.encode(self.messages(picture), image)
-            pixels = join_patches(encoded.pixel_values, encoded.image_grid_thw, resizer, picture)
+            patches, grid = encoded.vision["pixel_values"], encoded.vision.get("image_grid_thw")
+            if grid is None:
+                pixels = self.processor.picture(encoded, image)
+            else:
+                pixels = join_patches(patches, grid, resizer, picture)
             return pixels, self.framer(image) if self.framer else encoded.frame
         vision = resizer(images=[image], return_tensors="np")
         values = np.asarray(vision.get("pixel_values", ()))

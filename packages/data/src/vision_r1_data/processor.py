@@ -1,9 +1,10 @@
-"""From chat messages and an image to what a Qwen2-VL-like model reads, without torchvision."""
+"""From chat messages and an image to what a model reads, without torchvision."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -21,15 +22,14 @@ class EncodedPrompt:
     Args:
         input_ids: (L,) token ids, the image placeholder repeated once per image token.
         is_image: (L,) true at the image tokens.
-        pixel_values: (patches, patch_dim) float32.
-        image_grid_thw: (1, 3) patches of the image in time, height and width.
+        vision: what the model takes of the image: of a Qwen2-VL-like one pixel_values (patches, patch_dim)
+            float32, and image_grid_thw (1, 3) patches of the image in time, height and width.
         frame: how the image's pixels map to what the model sees.
     """
 
     input_ids: npt.NDArray[np.int64]
     is_image: npt.NDArray[np.bool_]
-    pixel_values: npt.NDArray[np.float32]
-    image_grid_thw: npt.NDArray[np.int64]
+    vision: Mapping[str, npt.NDArray[Any]]
     frame: Frame
 
 
@@ -72,10 +72,21 @@ class VisionProcessor:
         return EncodedPrompt(
             input_ids=ids,
             is_image=ids == self.image_token_id,
-            pixel_values=np.asarray(vision["pixel_values"], dtype=np.float32),
-            image_grid_thw=grid,
+            vision={
+                "pixel_values": np.asarray(vision["pixel_values"], dtype=np.float32),
+                "image_grid_thw": grid,
+            },
             frame=_frame(image, grid, self.image_processor),
         )
+
+    def picture(self, encoded: EncodedPrompt, image: Image.Image) -> npt.NDArray[Any]:
+        """(3, height, width) what the model sees of an image that is laid out otherwise than in patches."""
+        raise NotImplementedError("a processor whose images are no patches says how they are put together")
+
+    def save_pretrained(self, path: Path) -> None:
+        """Write tokenizer and image processor in Hugging Face format."""
+        self.tokenizer.save_pretrained(path)
+        self.image_processor.save_pretrained(path)
 
 
 def image_frame(image: Image.Image, image_processor: Any, **options: Any) -> Frame:

@@ -204,6 +204,55 @@ class OptimizerConfig:
 
 
 @dataclass(frozen=True)
+class LoraConfig:
+    """Adapters of low rank beside frozen weights.
+
+    Args:
+        rank: of the adapters.
+        alpha: what an adapter adds is scaled by alpha / rank.
+        dropout: of an adapter's input.
+        target_modules: "all-linear" for every linear layer of the language model but its head, or a pattern
+            of full names of layers.
+    """
+
+    rank: int = 16
+    alpha: int = 32
+    dropout: float = 0.0
+    target_modules: str = "all-linear"
+
+    def __post_init__(self) -> None:
+        _require(self.rank >= 1, "trainable.lora.rank", self.rank, "at least 1")
+        _require(self.alpha >= 1, "trainable.lora.alpha", self.alpha, "at least 1")
+        _require(0 <= self.dropout < 1, "trainable.lora.dropout", self.dropout, "at least 0 and below 1")
+
+
+@dataclass(frozen=True)
+class TrainableConfig:
+    """What of the model is trained.
+
+    Args:
+        vision_tower: train the weights of the vision tower.
+        projector: train the weights between vision tower and language model.
+        language_model: train the weights of the language model. By default each of the three is trained, and
+            frozen with `lora`.
+        lora: train adapters.
+        gradient_checkpointing: keep the activations of no layer and compute them again for the gradients.
+    """
+
+    vision_tower: bool | None = None
+    projector: bool | None = None
+    language_model: bool | None = None
+    lora: LoraConfig | None = None
+    gradient_checkpointing: bool = False
+
+    def chosen(self) -> list[str]:
+        """The parts whose weights are trained."""
+        parts = ("vision_tower", "projector", "language_model")
+        given = {part: getattr(self, part) for part in parts}
+        return [part for part in parts if (self.lora is None if given[part] is None else given[part])]
+
+
+@dataclass(frozen=True)
 class GRPOConfig:
     """A GRPO run.
 
@@ -234,6 +283,7 @@ class GRPOConfig:
     reward: RewardConfig = field(default_factory=RewardConfig)
     loss: LossConfig = field(default_factory=LossConfig)
     optimizer: OptimizerConfig = field(default_factory=OptimizerConfig)
+    trainable: TrainableConfig = field(default_factory=TrainableConfig)
     prompts_per_step: int = 8
     prompts_per_forward: int = 8
     epochs_per_rollout: int = 1

@@ -19,7 +19,7 @@ from torch import Tensor
 from torch.utils.checkpoint import checkpoint
 
 from vision_r1_grpo.attention import SharedPrefix
-from vision_r1_grpo.policy import Policy, Prompt, PromptBatch, collate
+from vision_r1_grpo.policy import Policy, Prompt, PromptBatch, collate, positions_for
 
 _CHUNK = 2**24  # logits that exist at a time
 
@@ -96,7 +96,7 @@ def completion_logprobs(
     """
     device = policy.model.device
     batch = collate(prompts, policy.processor.tokenizer.pad_token_id, device)
-    packed = _pack(tokens, mask, batch)
+    packed = _pack(tokens, mask, batch, policy.family.bidirectional_prompt)
     inputs = {
         "input_ids": torch.cat([batch.input_ids, packed.tokens], dim=1),
         "position_ids": positions_for(torch.cat([batch.position_ids, packed.positions], dim=2)),
@@ -107,11 +107,6 @@ def completion_logprobs(
     banned = torch.tensor(policy.banned_token_ids, device=device)
     scored = forward(inputs, packed.predictors, tokens[mask], banned, temperature)
     return torch.zeros(mask.shape, dtype=scored.dtype, device=device).masked_scatter(mask, scored)
-
-
-def positions_for(position_ids: Int[Tensor, "d p l"]) -> Int[Tensor, "d p l"] | Int[Tensor, "p l"]:
-    """Positions as a model takes them: without the axis D where there is one kind only."""
-    return position_ids[0] if len(position_ids) == 1 else position_ids
 
 
 @dataclass(frozen=True)
@@ -131,7 +126,9 @@ class _Packed:
     layout: SharedPrefix
 
 
-def _pack(tokens: Int[Tensor, "n t"], mask: Bool[Tensor, "n t"], batch: PromptBatch) -> _Packed:
+def _pack(
+    tokens: Int[Tensor, "n t"], mask: Bool[Tensor, "n t"], batch: PromptBatch, bidirectional: bool
+) -> _Packed:
     (p, length), (n, t) = batch.input_ids.shape, mask.shape
     group, device = n // p, tokens.device
     completion, step = mask.nonzero(as_tuple=True)  # of the M tokens, in packed order
@@ -151,4 +148,5 @@ def _pack(tokens: Int[Tensor, "n t"], mask: Bool[Tensor, "n t"], batch: PromptBa
     positions = packed(batch.next_position[row] + step).expand(len(batch.position_ids), -1, -1)
     # The prompt's last token, which stands at L - 1, predicts the first token of every completion.
     predictor = torch.where(step == 0, length - 1, length + column - 1)
-    return _Packed(packed(tokens[mask]), positions, (row, predictor), SharedPrefix(batch.mask, place, slot))
+    layout = SharedPrefix(batch.mask, place, slot, bidirectional)
+    return _Packed(packed(tokens[mask]), positions, (row, predictor), layout)

@@ -5,7 +5,6 @@ Axes: P prompts, G completions per prompt, N = P*G, T tokens.
 
 from __future__ import annotations
 
-import copy
 import math
 import random
 from collections.abc import Callable, Mapping, Sequence
@@ -43,6 +42,7 @@ from vision_r1_grpo.rewards import Reward, Target
 from vision_r1_grpo.rollout import Rollout, Sampler, Sampling
 from vision_r1_grpo.rollout.transformers import TransformersSampler
 from vision_r1_grpo.stop import StopRequest
+from vision_r1_grpo.trainable import Reference, choose_trainable
 from vision_r1_grpo.update import Experience, PolicyUpdate
 from vision_r1_ops import Thresholds
 
@@ -94,12 +94,13 @@ class GRPOTrainer:
         resume: bool = False,
     ) -> None:
         self.config, self.policy, self.reward, self.dataset = config, policy, reward, dataset
+        self.trainable = choose_trainable(policy, config.trainable, config.seed)
         most_tokens = config.prompts_per_forward * config.sampling.group_size * config.sampling.max_new_tokens
         model = TokenLogprobs(policy.model, most_tokens)
-        reference = copy.deepcopy(model).eval().requires_grad_(False) if config.loss.beta else None
+        reference = Reference(model) if config.loss.beta else None
         self.engine = Engine(model, config.optimizer, config.deepspeed)
-        sharded = None if reference is None else self.engine.shard(reference)
-        self.update = PolicyUpdate(config, policy, self.engine, sharded)
+        forward = None if reference is None else reference.forward(self.engine)
+        self.update = PolicyUpdate(config, policy, self.engine, forward)
         if config.prompts_per_step % self.engine.world_size:
             raise ConfigError(
                 f"prompts_per_step must be a multiple of the {self.engine.world_size} processes, "

@@ -6,6 +6,7 @@ Not among the tests: it needs an environment of its own, with TRL.
 import functools
 import importlib.util
 import math
+import sys
 import tempfile
 from collections import Counter
 from dataclasses import replace
@@ -26,7 +27,12 @@ from transformers.models.qwen2_5_vl.modeling_qwen2_5_vl import Qwen2_5_VisionTra
 
 import vision_r1_tiny
 from vision_r1_data import Sample, read_coco
+from vision_r1_data.prompts import image_question
 from vision_r1_data.scenes import write_scenes
+from vision_r1_grpo import Policy
+
+sys.path.insert(0, str(Path(__file__).parents[1]))
+from tiny_families import BUILDERS, save_tiny
 
 STEPS, PROMPTS, GROUP = 3, 2, 4
 SIZE = (150, 130)  # no multiples of 28, so that the processor resizes
@@ -56,6 +62,21 @@ def watch_images() -> list[tuple[torch.Tensor, torch.Tensor]]:
     return seen
 
 
+def check_prompts(model: Path, samples: list[Sample]) -> None:
+    """A policy reads what transformers' whole processor, with its part for videos, would give the model."""
+    policy, processor = Policy.from_pretrained(model, device="cpu"), AutoProcessor.from_pretrained(model)
+    for sample, size in zip(samples, [SIZE, (61, 200), (28, 28)], strict=False):
+        messages, image = image_question(sample), sample.load_image().resize(size)
+        prompt = policy.encode(messages, image)
+        text = policy.processor.tokenizer.apply_chat_template(
+            messages, chat_template=policy.processor.template, tokenize=False, add_generation_prompt=True
+        )
+        expected = processor(text=[text], images=[image], return_tensors="pt")
+        assert torch.equal(prompt.input_ids, expected["input_ids"][0]), model
+        for name, values in prompt.vision.items():  # which have a row a tile, where it has one an image
+            assert torch.equal(values.flatten(), expected[name].flatten()), (model, name)
+
+
 def main(folder: Path) -> None:
     """Train, and check the rewards, the logs, the images and the weights."""
     place = Path(__file__).parents[2] / "examples" / "trl_train.py"
@@ -63,6 +84,9 @@ def main(folder: Path) -> None:
     example = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(example)
     samples, seen, model = draw(folder / "scenes"), watch_images(), str(vision_r1_tiny.path())
+    check_prompts(vision_r1_tiny.path(), samples)
+    for kind in set(BUILDERS) - {"smolvlm"}:  # whose processor needs num2words, and is that of Idefics3 else
+        check_prompts(save_tiny(kind, folder / kind), samples)
     trainer = example.train(
         model,
         samples,

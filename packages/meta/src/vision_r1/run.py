@@ -107,7 +107,9 @@ def run(config: RunConfig, out: Path, *, force: bool = False, resume: bool = Fal
     )
     seen = preflight_trainer(trainer)
     if main:
-        Console(stderr=True, highlight=False).print(seen)
+        notes = Console(stderr=True, highlight=False)
+        notes.print(trainer.trainable, soft_wrap=True)
+        notes.print(seen)
     answers = out / "answers-before.jsonl"
     if main and not answers.exists():
         measured(splits.test, "measuring the base").save(answers, splits.test)

@@ -146,8 +146,8 @@ def supervised_loss(
     batch = {
         "input_ids": ids,
         "mm_token_type_ids": (ids == processor.image_token_id).astype(np.int64),
-        "pixel_values": np.concatenate([prompt.pixel_values for prompt in prompts]),
-        "image_grid_thw": np.concatenate([prompt.image_grid_thw for prompt in prompts]),
+        "pixel_values": np.concatenate([prompt.vision["pixel_values"] for prompt in prompts]),
+        "image_grid_thw": np.concatenate([prompt.vision["image_grid_thw"] for prompt in prompts]),
     }
     tensors = {name: torch.from_numpy(array).to(model.device) for name, array in batch.items()}
     # Padding is on the right, so causal attention needs no mask.

@@ -19,8 +19,7 @@ from transformers.generation.logits_process import (
     TopPLogitsWarper,
 )
 
-from vision_r1_grpo.logprobs import positions_for
-from vision_r1_grpo.policy import Policy, Prompt, PromptBatch, collate
+from vision_r1_grpo.policy import Policy, Prompt, PromptBatch, collate, evaluating, positions_for
 from vision_r1_grpo.rollout import Rollout, Sampling
 from vision_r1_grpo.rollout.cache import roomy_cache
 
@@ -38,12 +37,14 @@ class TransformersSampler:
     @torch.no_grad()
     def generate(self, prompts: Sequence[Prompt], group_size: int, sampling: Sampling) -> Rollout:
         """Draw `group_size` completions of each prompt; each image and prompt is computed and kept once."""
+        with evaluating(self.policy.model):
+            return self._generate(prompts, group_size, sampling)
+
+    def _generate(self, prompts: Sequence[Prompt], group_size: int, sampling: Sampling) -> Rollout:
         model, tokenizer = self.policy.model, self.policy.processor.tokenizer
-        training = model.training
-        model.eval()
         generator = torch.Generator(model.device).manual_seed(sampling.seed)
         batch = collate(prompts, tokenizer.pad_token_id, model.device)
-        group = _Group(model, batch, group_size)
+        group = _Group(self.policy, batch, group_size)
         draw = _Draw(self.policy, sampling, generator)
         stop = torch.tensor([*self.policy.stop_token_ids, *sampling.stop_token_ids], device=model.device)
 
@@ -66,7 +67,6 @@ class TransformersSampler:
             if going.float().mean() < 1 - _FINISHED_SHARE:
                 token = group.give_up(going, token)
             logits = group.extend(token, t)
-        model.train(training)
         longest = int(lengths.max())
         texts = _texts(tokenizer, tokens, lengths, truncated)
         within = torch.arange(longest, device=model.device) < lengths[:, None]
@@ -80,24 +80,25 @@ class _Group:
     places of its own completion. So the keys of a prompt are read once for all of its completions.
 
     Args:
-        model: of transformers.
+        policy: whose model it is.
         batch: P prompts.
         size: G.
     """
 
-    def __init__(self, model: Any, batch: PromptBatch, size: int) -> None:
-        self.model, self.cache = model, roomy_cache()
+    def __init__(self, policy: Policy, batch: PromptBatch, size: int) -> None:
+        self.model, self.cache = policy.model, roomy_cache()
         self.position = batch.next_position
         self.dims = len(batch.position_ids)
         p, device = len(batch.input_ids), batch.input_ids.device
         self.owner = torch.arange(p * size, device=device).view(p, size)
         self.places = torch.where(batch.mask, _PROMPT, _PADDING)
         padded = not bool(batch.mask.all())
-        logits = model(
+        logits = self.model(
             input_ids=batch.input_ids,
             attention_mask=batch.mask if padded else None,
             position_ids=positions_for(batch.position_ids),
             **batch.vision,
+            **policy.prompt_arguments(batch.input_ids),
             past_key_values=self.cache,
             use_cache=True,
             logits_to_keep=1,
