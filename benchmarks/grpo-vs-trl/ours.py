@@ -10,7 +10,7 @@ from work import CATEGORIES, Stopwatch, Work, arguments, score
 
 from vision_r1_data import Sample
 from vision_r1_grpo import GRPOConfig, GRPOTrainer, Policy, VisionReward
-from vision_r1_grpo.config import OptimizerConfig, SamplingConfig
+from vision_r1_grpo.config import OptimizerConfig, SamplingConfig, TrainableConfig
 
 
 def main(folder: Path, work: Work, threads: int) -> None:
@@ -19,14 +19,13 @@ def main(folder: Path, work: Work, threads: int) -> None:
     policy = Policy.from_pretrained(folder / "model")
     # A token that is never drawn: no completion stops early.
     policy.model.generation_config.eos_token_id = policy.model.config.vision_end_token_id
-    if work.checkpointing:
-        policy.model.gradient_checkpointing_enable(gradient_checkpointing_kwargs={"use_reentrant": False})
     images = sorted((folder / "images").iterdir())
     samples = [Sample(path.stem, path, work.side, work.side, categories=CATEGORIES) for path in images]
     noise = {"noise": lambda texts, targets: [score(text) for text in texts]}
     config = GRPOConfig(
         sampling=SamplingConfig(group_size=work.group, max_new_tokens=work.tokens),
         optimizer=OptimizerConfig(learning_rate=1e-5),
+        trainable=TrainableConfig(gradient_checkpointing=work.checkpointing),
         prompts_per_step=work.prompts,
         prompts_per_forward=1,
         max_steps=work.steps,

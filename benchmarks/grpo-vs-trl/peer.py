@@ -55,7 +55,7 @@ def main(folder: Path, work: Work, threads: int) -> None:
                 beta=0.0,
                 max_steps=work.steps,
                 learning_rate=1e-5,
-                gradient_checkpointing=work.checkpointing,
+                gradient_checkpointing=work.peer_checkpointing,
                 model_init_kwargs={"dtype": "float32"},
                 use_cpu=True,
                 bf16=False,

@@ -25,7 +25,8 @@ class Work:
         image_tokens: of a prompt; a square number.
         tokens: of each completion, no more and no fewer.
         steps: optimiser steps; the first one warms up and is not counted.
-        checkpointing: activations are computed again in the backward pass.
+        checkpointing: ours computes activations again in the backward pass.
+        peer_checkpointing: likewise the peer.
         peer_at_once: prompts whose groups go through the peer's model together in the update; ours has one.
     """
 
@@ -35,6 +36,7 @@ class Work:
     tokens: int = 96
     steps: int = 4
     checkpointing: bool = False
+    peer_checkpointing: bool = False
     peer_at_once: int = 2
 
     @property
