@@ -55,12 +55,10 @@ def main() -> None:
         "--steps",
         type=int,
         default=3,
-        help="of a run, the first of which is not counted; 2 where settings are swept (%(default)s)",
+        help="of a run, the first not counted (%(default)s)",
     )
     parser.add_argument("--threads", type=int, default=1, help="of a process (%(default)s)")
-    parser.add_argument(
-        "--main", action="store_true", help="only group 8 and 256 image tokens; write nothing"
-    )
+    parser.add_argument("--main", action="store_true", help="sweep nothing, write nothing")
     arguments = parser.parse_args()
     load = os.getloadavg()[0]
     work = Work(steps=arguments.steps)
