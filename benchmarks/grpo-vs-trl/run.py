@@ -100,6 +100,8 @@ def measure(name: str, work: Work, peer: Path, rounds: int, threads: int) -> Cas
             for trainer, python, script in ((OURS, sys.executable, "ours.py"), (TRL, peer, "peer.py")):
                 command = [str(python), str(HERE / script), *as_arguments(Path(folder), work, threads)]
                 environment = os.environ | {"OMP_NUM_THREADS": str(threads)}
+                if trainer == TRL:
+                    environment.pop("PYTHONPATH", None)  # of this environment
                 done = subprocess.run(command, capture_output=True, text=True, check=False, env=environment)
                 if done.returncode:
                     sys.exit(f"{' '.join(command)} failed:\n{done.stderr}")
