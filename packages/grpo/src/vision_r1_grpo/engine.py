@@ -179,6 +179,7 @@ _DECIDED = {
     "gradient_accumulation_steps": "prompts_per_step",
     "managed_gradient_accumulation": "prompts_per_step",
     "gradient_clipping": "optimizer.max_grad_norm",
+    "zero_optimization.compute_grad_norm": "optimizer.max_grad_norm",
     "scheduler": "optimizer.warmup_steps and optimizer.decay",
     "optimizer.params.lr": "optimizer.learning_rate",
 }
@@ -208,7 +209,9 @@ def _deepspeed_config(
     own: dict[str, Any] = {"lr": optimizer.learning_rate}
     if adamw:
         own |= {"betas": list(optimizer.betas), "weight_decay": optimizer.weight_decay}
-        own |= {"torch_adam": True, "fused": True}  # torch's own needs no compiler; fused, no temporaries
+        # Torch's own needs no compiler, and fused no temporaries, but only torch's knows the word.
+        torch_adam = bool(chosen.get("params", {}).get("torch_adam", True))
+        own |= {"torch_adam": True, "fused": True} if torch_adam else {}
     return settings | {
         "train_micro_batch_size_per_gpu": 1,
         # Losses are normalised over the whole batch here, whatever the number of backward passes.
