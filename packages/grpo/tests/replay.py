@@ -1,6 +1,6 @@
 """A small run whose completions are fixed, so that it is the same on any number of ranks.
 
-As a script: `replay.py FOLDER MODEL STEPS OPTIONS` runs on the ranks of its launcher and exports the model.
+As a script: `replay.py MODEL RUNS` does one run after another on the ranks of its launcher.
 """
 
 import json
@@ -135,10 +135,9 @@ def plant(trainer: GRPOTrainer, fault: str, step: int) -> None:
         trainer.sampler.generate = ask
 
 
-def main(folder: Path, model: str, steps: int, options: dict) -> None:
+def run(model: str, folder: str, fault: dict | None = None, unequal: bool = False, **settings) -> None:
     policy = Policy.from_pretrained(model)
-    fault, unequal = options.pop("fault", None), options.pop("unequal", False)
-    trainer = make_trainer(folder, policy, steps, **options)
+    trainer = make_trainer(Path(folder), policy, **settings)
     if unequal:
         sampler = trainer.sampler = UnequalSampler(policy, trainer.sampler, trainer.engine.rank)
         some = [trainer._prompt(trainer.dataset[0])]
@@ -147,10 +146,11 @@ def main(folder: Path, model: str, steps: int, options: dict) -> None:
         }
     if fault and trainer.engine.rank == fault["rank"]:
         plant(trainer, fault["fault"], fault["step"])
-    print(f"interrupted: {trainer.train().interrupted}")
-    trainer.export(folder / "model")
+    print(f"{Path(folder).name} interrupted: {trainer.train().interrupted}", flush=True)
+    trainer.export(Path(folder) / "model")
 
 
 if __name__ == "__main__":
-    out, model, steps, options = sys.argv[1:]
-    main(Path(out), model, int(steps), json.loads(options))
+    model, runs = sys.argv[-2:]  # the deepspeed launcher puts --local_rank before them
+    for settings in json.loads(runs):
+        run(model, **settings)

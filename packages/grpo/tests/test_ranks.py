@@ -1,6 +1,9 @@
 """Runs of one and two processes, started as users start them, and what becomes of those that are killed."""
 
 import json
+import os
+import signal
+import socket
 import subprocess
 import sys
 from pathlib import Path
@@ -13,11 +16,10 @@ from replay import GROUP, make_scenes
 from vision_r1_grpo import Policy
 
 SCRIPT = str(Path(__file__).with_name("replay.py"))
-TORCHRUN = ["-m", "torch.distributed.run", "--nproc-per-node=2", "--standalone"]
 # The tiny model's layers are below the size that stage 3 splits up by itself.
-STAGE_3 = {"zero_optimization": {"stage": 3, "stage3_param_persistence_threshold": 100}}
-STOPPED = 4  # steps of a run
-TIMING = ("minutes", "seconds/rollout", "seconds/update")
+STAGE_3 = {"stage": 3, "stage3_param_persistence_threshold": 100}
+ON_CPU = {"device": "cpu"}
+STEPS = 4
 
 
 @pytest.fixture(scope="module")
@@ -29,26 +31,81 @@ def start(policy, tmp_path_factory):
     return folder
 
 
-def launch(start, name, launcher=(), steps=STOPPED, **options):
-    """Start replay.py; return how it ended and the folder of the run."""
-    folder = start.parent / name
-    command = [sys.executable, *launcher, SCRIPT, str(folder), str(start), str(steps), json.dumps(options)]
-    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+def launchers(start, kind):
+    """The commands, one a node, that start processes."""
+    if kind == "alone":
+        return [[]]
+    torchrun = ["-m", "torch.distributed.run"]
+    if kind == "torchrun":
+        return [[*torchrun, "--nproc-per-node=2", "--standalone"]]
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    if kind == "torchrun on two nodes":
+        rendezvous = ["--rdzv-backend=c10d", f"--rdzv-endpoint=127.0.0.1:{port}"]
+        return [[*torchrun, "--nnodes=2", "--nproc-per-node=1", *rendezvous]] * 2
+    assert kind == "deepspeed on two nodes"
+    hosts = start.parent / "hostfile"
+    hosts.write_text("127.0.0.1 slots=1\nlocalhost slots=1\n")
+    runner = ["-m", "deepspeed.launcher.runner", f"--hostfile={hosts}", "--no_ssh"]
+    master = ["--master_addr=127.0.0.1", f"--master_port={port}"]
+    return [[*runner, *master, f"--node_rank={rank}"] for rank in (0, 1)]
+
+
+def launch(start, *runs, by="alone"):
+    """Do runs, one after another, on the ranks of a launcher; return the worst exit code and the output."""
+    environment = os.environ | {"OMP_NUM_THREADS": "1"}  # sums depend on how many threads share them
+    pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.STDOUT, "text": True}
+    nodes = [
+        subprocess.Popen(
+            [sys.executable, *launcher, SCRIPT, str(start), json.dumps(runs)], env=environment, **pipes
+        )
+        for launcher in launchers(start, by)
+    ]
     try:
-        said, _ = process.communicate(timeout=120)
+        said = "".join(node.communicate(timeout=180)[0] for node in nodes)
     except subprocess.TimeoutExpired:
-        process.terminate()  # torchrun then ends its processes
-        said, _ = process.communicate()
-        pytest.fail(f"{name} hangs: {said[-3000:]}")
-    return process.returncode, said, folder
+        for node in nodes:
+            node.terminate()  # launchers then end their processes
+        pytest.fail("hangs: " + "".join(node.communicate()[0][-3000:] for node in nodes))
+    return max((node.returncode for node in nodes), key=abs), said
 
 
-def finished(start, name, launcher=(), **options):
-    """The folder of a run that must come to its end."""
-    code, said, folder = launch(start, name, launcher, **options)
-    assert code == 0, said[-3000:]
-    assert "interrupted: False" in said
-    return folder
+def one_run(start, name, zero=None, **settings):
+    deepspeed = {} if zero is None else {"zero_optimization": zero}
+    return {"folder": str(start.parent / name), "steps": STEPS, "deepspeed": deepspeed} | settings
+
+
+@pytest.fixture(scope="module")
+def alone(start):
+    """One process: a whole run, and then one that is killed in the middle of a file."""
+    fault = {"fault": "killed while saving", "rank": 0, "step": 3}
+    whole, killed = one_run(start, "alone"), one_run(start, "alone-killed", save_every=1, fault=fault)
+    code, said = launch(start, whole, killed)
+    assert code == -signal.SIGKILL, said[-3000:]
+    assert "alone interrupted: False" in said
+    return start.parent / "alone"
+
+
+@pytest.fixture(scope="module")
+def together(start):
+    """Two processes: whole runs by their names, and then one in which a process is killed in an update."""
+    fault = {"fault": "killed in the update", "rank": 1, "step": 1}
+    offloaded = STAGE_3 | {"offload_optimizer": ON_CPU, "offload_param": ON_CPU}
+    whole = (
+        one_run(start, "stage0", {"stage": 0}),
+        one_run(start, "stage2", {"stage": 2, "offload_optimizer": ON_CPU}),
+        one_run(start, "stage3", STAGE_3),
+        one_run(start, "unequal", offloaded, steps=2, unequal=True, eval_every=1),
+    )
+    killed = one_run(start, "killed", STAGE_3, save_every=1, fault=fault)
+    code, said = launch(start, *whole, killed, by="torchrun")
+    assert code != 0, said[-3000:]
+    folders = {name: start.parent / name for name in ("stage0", "stage2", "stage3", "unequal", "killed")}
+    for name in list(folders)[:-1]:
+        assert said.count(f"{name} interrupted: False") == 2, said[-3000:]
+    assert "killed interrupted" not in said
+    return folders
 
 
 def rows(folder, name="metrics.jsonl"):
@@ -56,96 +113,61 @@ def rows(folder, name="metrics.jsonl"):
 
 
 def timeless(folder):
-    return [{key: value for key, value in row.items() if key not in TIMING} for row in rows(folder)]
+    timed = ("minutes", "seconds/", "rollout_tokens_per_second", "completions_per_second", "peak_memory")
+    return [{key: row[key] for key in row if not key.startswith(timed)} for row in rows(folder)]
 
 
 def weights(folder):
     return Policy.from_pretrained(folder).model.state_dict()
 
 
-@pytest.fixture(scope="module")
-def alone(start):
-    return finished(start, "alone")
-
-
-@pytest.fixture(scope="module")
-def sharded(start):
-    return finished(start, "sharded", TORCHRUN, deepspeed=STAGE_3)
-
-
-def assert_same_run(folder, expected):
-    for mine, theirs in zip(rows(folder), rows(expected), strict=True):
-        for key in (
-            "reward",
-            "boxes",
-            "xi2_share",
-            "stage",
-            "tokens",
-            "informative_groups",
-            "loss",
-            "grad_norm",
-        ):
-            assert mine[key] == pytest.approx(theirs[key], rel=1e-4, abs=1e-6), key
-    got = weights(folder / "model")
-    for name, value in weights(expected / "model").items():
-        torch.testing.assert_close(got[name], value, atol=2e-4, rtol=1e-3)
-    assert len(rows(folder, "completions-rank1.jsonl")) == STOPPED * 2 * GROUP
-
-
-def test_stage_3_on_two_ranks_gives_what_one_gives(sharded, alone):
+@pytest.mark.parametrize("name", ["stage0", "stage2", "stage3"])
+def test_two_ranks_give_what_one_gives(together, alone, name):
     """Same global batch, unequal lengths, one image without objects; the reference is sharded too."""
-    assert_same_run(sharded, alone)
+    keys = ("reward", "boxes", "xi2_share", "stage", "tokens", "informative_groups", "loss", "grad_norm")
+    for mine, theirs in zip(rows(together[name]), rows(alone), strict=True):
+        for key in keys:
+            assert mine[key] == pytest.approx(theirs[key], rel=1e-4, abs=1e-6), key
+    got = weights(together[name] / "model")
+    for key, value in weights(alone / "model").items():
+        torch.testing.assert_close(got[key], value, atol=2e-4, rtol=1e-3)
+    assert len(rows(together[name], "completions-rank1.jsonl")) == STEPS * 2 * GROUP
 
 
-@pytest.mark.parametrize("stage", [0, 2])
-def test_two_ranks_give_what_one_gives(start, alone, stage):
-    zero = {"stage": stage}
-    if stage == 2:
-        zero["offload_optimizer"] = {"device": "cpu"}
-    assert_same_run(finished(start, f"stage{stage}", TORCHRUN, deepspeed={"zero_optimization": zero}), alone)
-
-
-def test_ranks_that_generate_for_longer_or_have_nothing_to_learn_from_do_not_hang(start):
+def test_ranks_that_generate_for_longer_or_have_nothing_to_learn_from_do_not_hang(start, together):
     """Stage 3, offloaded: one rank draws 2 tokens and the other 12, has no informative group, and waits while
     the first one evaluates."""
-    zero = STAGE_3["zero_optimization"]
-    offload = {"offload_optimizer": {"device": "cpu"}, "offload_param": {"device": "cpu"}}
-    settings = {"zero_optimization": zero | offload}
-    folder = finished(start, "unequal", TORCHRUN, steps=2, deepspeed=settings, unequal=True, eval_every=1)
+    folder = together["unequal"]
     logged = rows(folder)
     assert [row["eval/mAP"] for row in logged] == [pytest.approx(1 / 6)] * 3
-    assert all(row["grad_norm"] > 0 for row in logged[1:])
+    assert all(row["grad_norm"] > 0 and row["informative_groups"] == 0.5 for row in logged[1:])
     before, after, best = (weights(f) for f in (start, folder / "model", folder / "checkpoints" / "best"))
     assert any(not torch.equal(value, before[name]) for name, value in after.items())
-    assert any(not torch.equal(value, best[name]) for name, value in after.items()), (
-        "of step 1, the first best"
-    )
+    assert any(not torch.equal(value, best[name]) for name, value in after.items()), "the best was step 1"
 
 
-def test_a_run_killed_again_and_again_is_bit_for_bit_the_uninterrupted_one(start, sharded):
-    """Two ranks, stage 3: one is killed in an update, one in the middle of a file, one is asked to stop."""
-    settings = {"launcher": TORCHRUN, "deepspeed": STAGE_3, "save_every": 1}
-
-    def struck(fault, rank, step, resume=True):
-        planted = {"fault": fault, "rank": rank, "step": step}
-        return launch(start, "killed", fault=planted, resume=resume, **settings)
-
-    code, _, folder = struck("killed in the update", rank=1, step=1, resume=False)
-    assert code != 0
-    code, _, _ = struck("killed while saving", rank=1, step=3)
-    assert code != 0
-    assert (folder / "checkpoints" / "latest").read_text() == "step_000002"
-    code, said, _ = struck("asked to stop", rank=1, step=2)
+def test_two_ranks_killed_and_stopped_resume_bit_for_bit(start, together):
+    """A process was killed in the second update; then one of two is asked to stop. Every launcher will do."""
+    folder = together["killed"]
+    assert (folder / "checkpoints" / "latest").read_text() == "step_000001"
+    fault = {"fault": "asked to stop", "rank": 1, "step": 2}
+    resumed = one_run(start, "killed", STAGE_3, save_every=1, resume=True)
+    code, said = launch(start, resumed | {"fault": fault}, by="torchrun on two nodes")
     assert code == 0, said[-3000:]
-    assert said.count("interrupted: True") == 2, "every rank stops, with a checkpoint"
-    assert_bit_for_bit(finished(start, "killed", resume=True, **settings), sharded)
+    assert said.count("killed interrupted: True") == 2, "every rank stops"
+    assert (folder / "checkpoints" / "latest").read_text() == "step_000003"
+    code, said = launch(start, resumed, by="deepspeed on two nodes")
+    assert code == 0, said[-3000:]
+    assert_bit_for_bit(folder, together["stage3"])
 
 
-def test_a_process_killed_alone_resumes_bit_for_bit(start, alone):
-    planted = {"fault": "killed in the update", "rank": 0, "step": 3}
-    code, _, _ = launch(start, "killed-alone", fault=planted, save_every=1)
-    assert code == -9
-    assert_bit_for_bit(finished(start, "killed-alone", resume=True), alone)
+def test_a_process_killed_while_it_saves_resumes_bit_for_bit(start, alone):
+    folder = start.parent / "alone-killed"
+    assert (folder / "checkpoints" / "latest").read_text() == "step_000002"
+    assert (folder / "checkpoints" / "step_000003.partial").is_dir()
+    code, said = launch(start, one_run(start, "alone-killed", resume=True))
+    assert code == 0, said[-3000:]
+    assert_bit_for_bit(folder, alone)
 
 
 def assert_bit_for_bit(folder, expected):
@@ -171,9 +193,3 @@ def _tensors(state):
     elif isinstance(state, list | tuple):
         for value in state:
             yield from _tensors(value)
-
-
-def test_another_number_of_processes_is_refused(start, sharded):
-    code, said, _ = launch(start, "sharded", resume=True)
-    assert code != 0
-    assert "was saved by 2 processes, each its own part; start as many, not 1" in said

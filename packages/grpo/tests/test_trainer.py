@@ -215,6 +215,61 @@ def test_a_resumed_run_is_bit_for_bit_the_uninterrupted_one(start, four_steps, t
     assert timeless[0] == timeless[1]
 
 
+def test_a_resumed_run_draws_the_same_random_numbers(start, tmp_path):
+    """Such as those of dropout, here on the embeddings."""
+
+    def trained(folder, steps, resume=False):
+        policy = Policy.from_pretrained(start)
+        embeddings = policy.model.get_input_embeddings()
+        embeddings.register_forward_hook(lambda _, __, out: torch.nn.functional.dropout(out, 0.2))
+        trainer = make_trainer(folder, policy, 3, resume=resume)
+        if not resume and steps < 3:
+            trainer.sampler = InterruptAfter(trainer.sampler, steps)
+        trainer.train()
+        return weights(policy)
+
+    expected = trained(tmp_path / "straight", 3)
+    first = trained(tmp_path / "run", 1)
+    resumed = trained(tmp_path / "run", 3, resume=True)
+    assert all(torch.equal(value, expected[name]) for name, value in resumed.items())
+    assert any(not torch.equal(value, first[name]) for name, value in resumed.items())
+
+
+def test_the_best_model_is_kept_beside_the_newest(start, tmp_path):
+    """Its step and value survive a resumption; a model that was not trained is no candidate."""
+    best = tmp_path / "run" / "checkpoints" / "best"
+
+    def trained(steps, values, resume=False):
+        policy = Policy.from_pretrained(start)
+        trainer = make_trainer(tmp_path / "run", policy, steps, resume, eval_every=1, keep_checkpoints=1)
+        trainer.evaluate = lambda: {"mAP": next(values)}
+        trainer.train()
+        return (
+            weights(policy),
+            weights(Policy.from_pretrained(best)),
+            json.loads((best / "best.json").read_text()),
+        )
+
+    newest, kept, said = trained(1, iter([0.9, 0.3]))
+    assert said == {"step": 1, "metric": "mAP", "value": 0.3}
+    assert all(torch.equal(value, newest[name]) for name, value in kept.items())
+    newest, same, said = trained(3, iter([0.2, float("nan")]), resume=True)
+    assert said["step"] == 1
+    assert all(torch.equal(value, kept[name]) for name, value in same.items())
+    assert any(not torch.equal(value, newest[name]) for name, value in same.items())
+    assert trained(4, iter([0.4]), resume=True)[2] == {"step": 4, "metric": "mAP", "value": 0.4}
+
+
+def test_a_best_metric_that_is_not_evaluated_is_refused(start, tmp_path):
+    policy = Policy.from_pretrained(start)
+    trainer = make_trainer(tmp_path / "run", policy, 1, eval_every=1, best_metric="F1")
+    trainer.evaluate = lambda: {"mAP": 0.5, "F1@50": 0.5}
+    with pytest.raises(
+        ConfigError, match=r"best_metric must be null or of what is evaluated \('mAP', 'F1@50'\)"
+    ):
+        trainer.train()
+
+
 class InterruptAfter:
     """A user's Ctrl-C during the rollout of step `step`."""
 

@@ -14,7 +14,7 @@ from vision_r1_grpo.losses import OBJECTIVES
 from vision_r1_grpo.update import Experience, PolicyUpdate
 
 GROUP, LIMIT, RATE = 2, 6, 0.01
-DESCENT = {"optimizer": {"type": "SGD", "params": {"lr": RATE}}, "zero_allow_untested_optimizer": True}
+DESCENT = {"optimizer": {"type": "SGD"}, "zero_allow_untested_optimizer": True}
 
 
 @pytest.fixture(scope="module")

@@ -7,7 +7,7 @@ import os
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import torch
 import torch.distributed as dist
@@ -20,6 +20,8 @@ if not torch.accelerator.is_available():
 
 import deepspeed
 from deepspeed.accelerator import get_accelerator
+
+T = TypeVar("T")
 
 
 class Engine:
@@ -41,6 +43,8 @@ class Engine:
         self._stage = self._config["zero_optimization"]["stage"]
         parameters = [p for p in model.parameters() if p.requires_grad]
         self._engine, *_ = deepspeed.initialize(model=model, model_parameters=parameters, config=self._config)
+        if self._stage == 0:
+            self._engine.basic_optimizer.state.clear()  # in bfloat16 DeepSpeed has made a step of no gradient
         self._clipped_norm: Tensor | None = None
         if self._stage == 0 and self.world_size == 1:
             self._engine.enable_backward_allreduce = False  # it would copy every gradient, for nobody
@@ -87,6 +91,11 @@ class Engine:
                 yield
             finally:
                 offload.setup_zero_stage3_hooks()
+
+    def on_first_rank(self, act: Callable[[], T]) -> T | None:
+        """Do something with the whole model on the first rank; all ranks call it, for their weights."""
+        with self.gathered():
+            return act() if self.rank == 0 else None
 
     def shard(self, model: torch.nn.Module) -> Callable[..., Any]:
         """The forward pass of a model that is not trained, its weights laid out as the policy's are."""
@@ -170,8 +179,11 @@ _DECIDED = {
     "gradient_accumulation_steps": "prompts_per_step",
     "managed_gradient_accumulation": "prompts_per_step",
     "gradient_clipping": "optimizer.max_grad_norm",
+    "zero_optimization.compute_grad_norm": "optimizer.max_grad_norm",
     "scheduler": "optimizer.warmup_steps and optimizer.decay",
     "optimizer.params.lr": "optimizer.learning_rate",
+}
+_DECIDED_OF_ADAMW = {
     "optimizer.params.betas": "optimizer.betas",
     "optimizer.params.weight_decay": "optimizer.weight_decay",
 }
@@ -181,7 +193,9 @@ def _deepspeed_config(
     model: torch.nn.Module, optimizer: OptimizerConfig, settings: dict[str, Any]
 ) -> dict[str, Any]:
     settings = _without_auto(settings)
-    for key, source in _DECIDED.items():
+    chosen = {"type": "AdamW"} | settings.get("optimizer", {})
+    adamw = chosen["type"] == "AdamW"
+    for key, source in (_DECIDED | _DECIDED_OF_ADAMW if adamw else _DECIDED).items():
         if _look_up(settings, key) is not None:
             raise ConfigError(f"deepspeed.{key} follows from {source}; leave it out")
     half = next(model.parameters()).dtype == torch.bfloat16
@@ -192,11 +206,12 @@ def _deepspeed_config(
     zero = {"stage": stage} | settings.get("zero_optimization", {})
     if zero["stage"] not in (0, 1, 2, 3):
         raise ConfigError(f"deepspeed.zero_optimization.stage must be 0, 1, 2 or 3, got {zero['stage']}")
-    chosen = settings.get("optimizer", {})
-    own = {"betas": list(optimizer.betas), "weight_decay": optimizer.weight_decay}
-    if chosen.get("type", "AdamW") == "AdamW":
-        own |= {"torch_adam": True, "fused": True}  # torch's own needs no compiler; fused, no temporaries
-    parameters = {"lr": optimizer.learning_rate} | own | chosen.get("params", {})
+    own: dict[str, Any] = {"lr": optimizer.learning_rate}
+    if adamw:
+        own |= {"betas": list(optimizer.betas), "weight_decay": optimizer.weight_decay}
+        # Torch's own needs no compiler, and fused no temporaries, but only torch's knows the word.
+        torch_adam = bool(chosen.get("params", {}).get("torch_adam", True))
+        own |= {"torch_adam": True, "fused": True} if torch_adam else {}
     return settings | {
         "train_micro_batch_size_per_gpu": 1,
         # Losses are normalised over the whole batch here, whatever the number of backward passes.
@@ -204,7 +219,7 @@ def _deepspeed_config(
         # Stage 0 in float32 clips without telling the norm, so the engine does it in its place.
         "gradient_clipping": optimizer.max_grad_norm if half or zero["stage"] else 0.0,
         "bf16": settings.get("bf16", {}) | {"enabled": half},
-        "optimizer": {"type": "AdamW"} | chosen | {"params": parameters},
+        "optimizer": chosen | {"params": own | chosen.get("params", {})},
         "zero_optimization": zero,
     }
 

@@ -73,7 +73,7 @@ def estimate_memory(
 
     Estimates over measured peaks of runs on the CPU, one process in float32 whose allocator returns what is
     free: of 42 million parameters .98, 1.05 with a reference model, 1.00 with gradient checkpointing; of 2
-    million .78, as what libraries need by the way is not in it. Other types, devices and ZeRO stages than 1
+    million .78, as what libraries need by the way is not in it. Other types, devices and ZeRO stages
     have not been measured, and a heap that keeps what is free may hold half as much again.
 
     Args:

@@ -298,17 +298,15 @@ class GRPOTrainer:
         self.state = RunState(self.state.step + 1, row["minutes"], refinement, drawn)
 
     def _evaluate(self) -> dict[str, float]:
-        """The evaluation's line in metrics.jsonl, on the first rank; numbers that do not exist are left out.
-
-        All ranks call it, for the weights; the others wait where they next exchange something.
-        """
-        with self.engine.gathered():
-            if self.engine.rank:
-                return {}
-            assert self.evaluate is not None
-            values = self.evaluate()
-            self._keep_best(values)
+        """The evaluation's numbers, on the first rank; one that does not exist is left out."""
+        values = self.engine.on_first_rank(self._evaluate_here) or {}
         return {f"eval/{name}": value for name, value in values.items() if math.isfinite(value)}
+
+    def _evaluate_here(self) -> Mapping[str, float]:
+        assert self.evaluate is not None
+        values = self.evaluate()
+        self._keep_best(values)
+        return values
 
     def _keep_best(self, values: Mapping[str, float]) -> None:
         """Save the model if the evaluation calls it the best that training has made so far."""
@@ -329,10 +327,7 @@ class GRPOTrainer:
 
     def export(self, folder: Path) -> None:
         """Write the policy as it is now in Hugging Face format; all ranks call it together."""
-        with self.engine.gathered():
-            if self.engine.rank == 0:
-                export_model(self.policy, folder)
-        self.engine.barrier()
+        self.engine.on_first_rank(lambda: export_model(self.policy, folder))
 
     def _draw_overlay(self, step: Step) -> None:
         every, number = self.config.overlay_every, self.state.step
