@@ -30,7 +30,8 @@ class View(Protocol):
         """Width and height of what the model sees."""
 
     def picture(self, image: Image.Image, vision: Arrays, image_processor: Any) -> npt.NDArray[Any]:
-        """(3, H, W) what the model sees, normalised."""
+        """(3, H, W) what the model sees, normalised, for the data's preflight, which joins patches itself."""
+        raise NotImplementedError
 
 
 @dataclass(frozen=True)
@@ -47,14 +48,6 @@ class Patches(View):
         """Width and height of what the model sees."""
         _, rows, columns = vision["image_grid_thw"][0].tolist()
         return columns * image_processor.patch_size, rows * image_processor.patch_size
-
-    def picture(self, image: Image.Image, vision: Arrays, image_processor: Any) -> npt.NDArray[Any]:
-        """(3, H, W) what the model sees, normalised."""
-        width, height = self.size(image, vision, image_processor)
-        patch, merge = image_processor.patch_size, image_processor.merge_size
-        shape = (height // patch // merge, width // patch // merge, merge, merge, 3, -1, patch, patch)
-        first = vision["pixel_values"].reshape(shape)[:, :, :, :, :, 0]  # an image is the same at all times
-        return first.transpose(4, 0, 2, 5, 1, 3, 6).reshape(3, height, width)
 
 
 @dataclass(frozen=True)
