@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, Literal, Protocol
+from typing import Any, Literal
 
 import numpy as np
 import numpy.typing as npt
@@ -19,7 +19,7 @@ from PIL import Image
 Arrays = Mapping[str, npt.NDArray[Any]]
 
 
-class View(Protocol):
+class View:
     """How an image processor lays out an image."""
 
     def rows(self, vision: Arrays) -> Arrays:
@@ -28,6 +28,7 @@ class View(Protocol):
 
     def size(self, image: Image.Image, vision: Arrays, image_processor: Any) -> tuple[int, int]:
         """Width and height of what the model sees."""
+        raise NotImplementedError
 
     def picture(self, image: Image.Image, vision: Arrays, image_processor: Any) -> npt.NDArray[Any]:
         """(3, H, W) what the model sees, normalised, for the data's preflight, which joins patches itself."""
