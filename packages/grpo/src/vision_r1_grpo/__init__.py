@@ -3,7 +3,14 @@
 from typing import TYPE_CHECKING, Any
 
 from vision_r1_grpo.config import ConfigError, GRPOConfig, load_config, save_config
-from vision_r1_grpo.rewards import Refinement, RewardBatch, Target, VisionReward
+from vision_r1_grpo.rewards import (
+    Refinement,
+    RewardBatch,
+    Target,
+    TaskRewards,
+    VisionReward,
+    reward_of_tasks,
+)
 
 if TYPE_CHECKING:
     from vision_r1_grpo.policy import Policy
@@ -17,9 +24,11 @@ __all__ = [
     "Refinement",
     "RewardBatch",
     "Target",
+    "TaskRewards",
     "TrainingResult",
     "VisionReward",
     "load_config",
+    "reward_of_tasks",
     "save_config",
 ]
 
