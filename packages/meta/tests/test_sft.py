@@ -57,7 +57,7 @@ def test_the_report_is_of_what_was_done(finished):
     assert "Cross entropy" in page
     assert "above max_new_tokens are left out" in page
     assert "GRPO" not in page
-    assert "alarm" not in page
+    assert "No alarm" not in page
 
 
 def test_the_model_has_moved(finished):
