@@ -61,7 +61,13 @@ class MemoryEstimate:
 
 
 def estimate_memory(
-    model: Any, config: GRPOConfig, *, prompt_tokens: int, patches: int, ranks: int
+    model: Any,
+    config: GRPOConfig,
+    *,
+    prompt_tokens: int,
+    patches: int,
+    ranks: int,
+    group_size: int | None = None,
 ) -> MemoryEstimate:
     """Estimate the peak of a process from shapes alone.
 
@@ -82,6 +88,7 @@ def estimate_memory(
         prompt_tokens: L, of the longest prompt.
         patches: of its image, as the vision tower sees them; 0 if unknown.
         ranks: processes that share the run.
+        group_size: G; by default that of the config.
     """
     text, vision = model.config.get_text_config(), getattr(model.config, "vision_config", None)
     width = next(model.parameters()).element_size()
@@ -92,7 +99,7 @@ def estimate_memory(
     numbers = sum(_size(p) for p in model.parameters())
     trained = sum(_size(p) for p in model.parameters() if p.requires_grad)
 
-    group, most = config.sampling.group_size, config.sampling.max_new_tokens
+    group, most = group_size or config.sampling.group_size, config.sampling.max_new_tokens
     own = -(-config.prompts_per_step // ranks)
     together = min(config.prompts_per_forward, own)
     kept = own * (prompt_tokens + group * most)  # tokens in the cache

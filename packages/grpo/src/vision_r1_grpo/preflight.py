@@ -22,6 +22,7 @@ from vision_r1_grpo.overlays import question_text
 from vision_r1_grpo.policy import Prompt
 from vision_r1_grpo.rewards import RewardBatch, Target
 from vision_r1_grpo.rollout import Rollout, Sampling
+from vision_r1_grpo.sft import SFTTrainer
 
 if TYPE_CHECKING:
     from vision_r1_grpo.trainer import GRPOTrainer
@@ -78,28 +79,25 @@ class TrainerPreflight:
         change: how far the log-probability of a completion moved with another image at most, in nats.
         prompts: the first prompts.
         memory: what one process will hold.
-        group: one group.
+        group: one group; None where nothing is sampled.
     """
 
     change: float
     prompts: PromptsSeen
     memory: MemoryEstimate
-    group: GroupSeen
+    group: GroupSeen | None
 
     def __rich__(self) -> RenderableType:
         """A short table."""
-        prompts, group = self.prompts, self.group
+        prompts = self.prompts
         left_out = f"; {len(prompts.too_long)} are above max_prompt_tokens" if prompts.too_long else ""
         table = Table.grid(padding=(0, 2))
         table.add_row("images", f"reach the model: another one moves an answer by {self.change:.3g} nats")
         table.add_row("prompts", f"the longest of {prompts.looked_at} has {prompts.longest} tokens{left_out}")
         table.add_row("memory", _memory_text(self.memory))
         table.add_row("", Text(f"what would lower it. {self.memory.advice}", "dim"))
-        table.add_row("one group", Text(group.question))
-        for total, parts, text in _rows(group):
-            table.add_row(total, Text.assemble((parts, "dim"), "  ", text))
-        if not group.informative:
-            table.add_row("", "all rewards are equal: a group like this one teaches nothing")
+        if self.group is not None:
+            _add_group(table, self.group)
         return table
 
 
@@ -107,28 +105,30 @@ def preflight(trainer: GRPOTrainer) -> TrainerPreflight:
     """Look at a run before its first step, on all ranks alike.
 
     Raises:
-        ConfigError: images do not reach the model, or no prompt fits.
+        ConfigError: images do not reach the model, or no prompt or no annotated answer fits.
+        DataError: an answer to learn cannot be written.
     """
-    config, feed, policy, reward = trainer.config, trainer.feed, trainer.policy, trainer.reward
+    config, feed, policy = trainer.config, trainer.feed, trainer.policy
     first = [feed.sample(place) for place in range(min(_LOOKED_AT, len(trainer.dataset)))]
     encoded = [(sample, feed.encode(sample)) for sample in first]
     limit = getattr(policy.model.config.get_text_config(), "max_position_embeddings", None)
     prompts = check_prompts(encoded, config, limit)
     sample, prompt = next((s, p) for s, p in encoded if s.id not in prompts.too_long)
-    target = Target.of(sample, prompt.frame)
-    size = min(max(config.sampling.group_size, _SHOWN[0]), _SHOWN[1])
-    sampling = Sampling(config.sampling.temperature, config.sampling.max_new_tokens, config.seed)
-    with trainer.engine.gathered():
-        rollout = trainer.sampler.generate([prompt], size, sampling)
-    scored = reward(rollout.texts, [target] * size, thresholds=trainer.thresholds)
-    informative = bool((scored.total != scored.total[0]).any())
-    messages = reward.dialect.prompt(sample)
+    group = None
+    if isinstance(trainer, SFTTrainer):
+        _check_answers(trainer, encoded)
+        answers = trainer.answers([sample], [prompt])
+        tokens, mask = answers.tokens, answers.mask
+    else:
+        group = _score_group(trainer, sample, prompt)
+        tokens, mask = group.rollout.tokens, group.rollout.mask
+    messages = trainer.reward.dialect.prompt(sample)
 
     def score(one: Prompt, tokens: Tensor, mask: Tensor) -> Tensor:
         return completion_logprobs(trainer.engine.forward, policy, [one], tokens, mask)
 
     change = check_images(
-        lambda image: policy.encode(messages, image), score, sample.load_image(), rollout.tokens, rollout.mask
+        lambda image: policy.encode(messages, image), score, sample.load_image(), tokens, mask
     )
     memory = estimate_memory(
         policy.model,
@@ -136,9 +136,31 @@ def preflight(trainer: GRPOTrainer) -> TrainerPreflight:
         prompt_tokens=prompts.longest,
         patches=prompts.patches,
         ranks=trainer.engine.world_size,
+        group_size=trainer.group_size,
     )
-    group = GroupSeen(question_text(messages), rollout, scored, informative)
     return TrainerPreflight(change, prompts, memory, group)
+
+
+def _check_answers(trainer: SFTTrainer, encoded: Sequence[tuple[Sample, Prompt]]) -> None:
+    answers = trainer.answers([sample for sample, _ in encoded], [prompt for _, prompt in encoded])
+    if not answers.counted.any():
+        raise ConfigError(
+            f"sampling.max_new_tokens {trainer.config.sampling.max_new_tokens}: all of the first "
+            f"{len(encoded)} annotated answers have more; raise it"
+        )
+
+
+def _score_group(trainer: GRPOTrainer, sample: Sample, prompt: Prompt) -> GroupSeen:
+    """Draw a group and score it; all ranks call it together."""
+    config, reward = trainer.config, trainer.reward
+    target = Target.of(sample, prompt.frame)
+    size = min(max(config.sampling.group_size, _SHOWN[0]), _SHOWN[1])
+    sampling = Sampling(config.sampling.temperature, config.sampling.max_new_tokens, config.seed)
+    with trainer.engine.gathered():
+        rollout = trainer.sampler.generate([prompt], size, sampling)
+    scored = reward(rollout.texts, [target] * size, thresholds=trainer.thresholds)
+    informative = bool((scored.total != scored.total[0]).any())
+    return GroupSeen(question_text(reward.dialect.prompt(sample)), rollout, scored, informative)
 
 
 @torch.no_grad()
@@ -226,6 +248,14 @@ def _memory_text(memory: MemoryEstimate) -> str:
         return text
     warning = "; this may not fit" if memory.peak > _TIGHT * memory.device else ""
     return f"{text}; its device has {memory.device / _GIB:.0f}{warning}"
+
+
+def _add_group(table: Table, group: GroupSeen) -> None:
+    table.add_row("one group", Text(group.question))
+    for total, parts, text in _rows(group):
+        table.add_row(total, Text.assemble((parts, "dim"), "  ", text))
+    if not group.informative:
+        table.add_row("", "all rewards are equal: a group like this one teaches nothing")
 
 
 def _rows(group: GroupSeen) -> list[tuple[str, str, str]]:

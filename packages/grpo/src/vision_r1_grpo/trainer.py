@@ -38,7 +38,7 @@ from vision_r1_grpo.metrics import Clock, DrawnGroups, Step, step_metrics
 from vision_r1_grpo.overlays import save_overlay
 from vision_r1_grpo.policy import Policy, Prompt
 from vision_r1_grpo.records import LiveProgress, Records
-from vision_r1_grpo.rewards import Reward, Target
+from vision_r1_grpo.rewards import RefinementState, Reward, Target
 from vision_r1_grpo.rollout import Rollout, Sampler, Sampling
 from vision_r1_grpo.rollout.transformers import TransformersSampler
 from vision_r1_grpo.stop import StopRequest
@@ -95,7 +95,7 @@ class GRPOTrainer:
     ) -> None:
         self.config, self.policy, self.reward, self.dataset = config, policy, reward, dataset
         self.trainable = choose_trainable(policy, config.trainable, config.seed)
-        most_tokens = config.prompts_per_forward * config.sampling.group_size * config.sampling.max_new_tokens
+        most_tokens = config.prompts_per_forward * self.group_size * config.sampling.max_new_tokens
         model = TokenLogprobs(policy.model, most_tokens)
         reference = Reference(model) if config.loss.beta else None
         self.engine = Engine(model, config.optimizer, config.deepspeed)
@@ -145,27 +145,33 @@ class GRPOTrainer:
             if self.state.step == 0 and self._evaluation_is_due():
                 self.records.log({"step": 0} | self._evaluate())  # where the learning curve begins
             while self.progress < 1 and not stop.requested:
-                clock = Clock()
                 self._seed_step()
-                drawn = self._draw(clock)
-                experience = self._experience(drawn.groups)
-                learnt = self.update(experience, self._learning_rate())
-                clock.lap("update")
-
-                step = Step(drawn, experience, learnt, clock.seconds)
-                row = self._schedules() | step_metrics(step, self.engine)
-                self._advance(row, drawn.drawn)
+                row = self._step()
                 if self._evaluation_is_due():
                     row |= self._evaluate()
                 self.records.log(row)
-                self.records.keep(step, self.state.step)
-                self._draw_overlay(step)
                 live.show(self.progress, row)
                 if config.save_every and self.state.step % config.save_every == 0:
                     self._save()
                 stop.share(self.engine)
             self._save()
         return TrainingResult(self.state, interrupted=self.progress < 1)
+
+    def _step(self) -> dict[str, Any]:
+        """Draw groups, learn from them, keep them; returns the line of metrics.jsonl."""
+        clock = Clock()
+        drawn = self._draw(clock)
+        experience = self._experience(drawn.groups)
+        learnt = self.update(experience, self._learning_rate())
+        clock.lap("update")
+
+        step = Step(drawn, experience, learnt, clock.seconds)
+        row = self._schedules() | self._stage() | step_metrics(step, self.engine)
+        refinement = self.reward.refinement.advance(self.state.refinement, row["xi2_share"])
+        self._advance(row, drawn.drawn, refinement)
+        self.records.keep(step, self.state.step)
+        self._draw_overlay(step)
+        return row
 
     def _draw(self, clock: Clock) -> DrawnGroups:
         """Groups of new prompts, and of more while too few of all ranks say something."""
@@ -234,6 +240,11 @@ class GRPOTrainer:
         return overlong_penalty(rollout.mask.sum(dim=1), self.config.sampling.max_new_tokens, buffer)
 
     @property
+    def group_size(self) -> int:
+        """Completions of a prompt that the update learns from."""
+        return self.config.sampling.group_size
+
+    @property
     def progress(self) -> float:
         """How much of the run is done, in [0, 1]: of its steps or of its minutes, whichever is more."""
         max_steps, max_minutes = self.config.max_steps, self.config.max_minutes
@@ -279,22 +290,26 @@ class GRPOTrainer:
 
     def _schedules(self) -> dict[str, Any]:
         """Where the schedules stand in the step that is being done."""
-        thresholds = self.thresholds
         return {
             "step": self.state.step + 1,
             "minutes": self.state.minutes,
             "progress": self.progress,
             "learning_rate": self._learning_rate(),
+        }
+
+    def _stage(self) -> dict[str, Any]:
+        """Where the refinement of the reward stands."""
+        thresholds = self.thresholds
+        return {
             "stage": self.reward.refinement.stage(self.progress, self.state.refinement),
             "xi0": thresholds.xi0,
             "xi1": thresholds.xi1,
             "xi2": thresholds.xi2,
         }
 
-    def _advance(self, row: dict[str, Any], drawn: int) -> None:
+    def _advance(self, row: dict[str, Any], drawn: int, refinement: RefinementState) -> None:
         """Count the step, by numbers on which all ranks agree, because schedules follow them."""
         row["minutes"] += sum(row[name] for name in row if name.startswith("seconds/")) / 60
-        refinement = self.reward.refinement.advance(self.state.refinement, row["xi2_share"])
         self.state = RunState(self.state.step + 1, row["minutes"], refinement, drawn)
 
     def _evaluate(self) -> dict[str, float]:

@@ -212,7 +212,8 @@ def _parser() -> argparse.ArgumentParser:
         "train",
         help="train on samples that curate wrote, or on a COCO-format detection set",
         description="Train on curated samples: vision-r1 train --config FILE data.samples=DIR; or on any "
-        "COCO-format detection set: data.annotations=instances.json data.images=DIR",
+        "COCO-format detection set: data.annotations=instances.json data.images=DIR. With method=sft it "
+        "trains on the annotated answers instead of by GRPO.",
     )
     train.add_argument("--config", type=Path, help="a YAML recipe; see recipes/ in the package")
     train.add_argument(

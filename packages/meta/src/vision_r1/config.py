@@ -84,8 +84,14 @@ class DataConfig:
 
 @dataclass(frozen=True)
 class RunConfig:
-    """A whole run."""
+    """A whole run.
 
+    Args:
+        method: "grpo", or "sft" for supervised training on the annotated answers, whose batch is
+            training.prompts_per_step. The paper's baseline has batches of 128 and a learning rate of 2e-6.
+    """
+
+    method: Literal["grpo", "sft"] = "grpo"
     model: ModelConfig = field(default_factory=ModelConfig)
     data: DataConfig = field(default_factory=DataConfig)
     training: GRPOConfig = field(default_factory=GRPOConfig)

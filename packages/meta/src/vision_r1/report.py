@@ -46,15 +46,15 @@ def write_run_report(
     rows = [json.loads(line) for line in (out / "metrics.jsonl").read_text(encoding="utf-8").splitlines()]
     steps = [row for row in rows if row["step"] > 0]
     left_out = ", ".join(f"{task} {count}" for task, count in unmeasured(samples).items())
+    trained = "Supervised training" if config.method == "sft" else f"GRPO with the {reward.preset} reward"
     measured = f", in the metrics all but {left_out}" if left_out else ""
     report = Report(
         title="Vision-R1 run",
-        subtitle=f"GRPO with the {reward.preset} reward, "
-        f"{len(steps)} steps in {steps[-1]['minutes']:.1f} minutes",
+        subtitle=f"{trained}, {len(steps)} steps in {steps[-1]['minutes']:.1f} minutes",
         protocol=f"{len(samples)} held-out images{measured}, greedy answers; {Protocol()}",
         before=before.metrics,
         after=after.metrics,
-        monitors=reward_monitors(rows, reward.most),
+        monitors=None if config.method == "sft" else reward_monitors(rows, reward.most),
         curves=learning_curves(rows, before),
         gallery=_gallery(samples, before, after),
         facts=[*_facts(config, reward, steps), *reward_changes(before, after)],
@@ -161,15 +161,22 @@ def learning_curves(rows: Rows, before: Measured) -> list[Panel]:
         [_series(rows, key, key.removeprefix("reward_of/"), smooth=True) for key in tasks],
         "Means over the completions of each task, weighted sums.",
     )
+    by_part = Panel(
+        "Parts of the reward",
+        "step",
+        [_series(rows, key, key.removeprefix("reward/"), smooth=True) for key in parts],
+        "Means over the completions of each step, before they are weighted.",
+        1.0,
+    )
+    loss = Panel(
+        "Cross entropy",
+        "step",
+        [_series(rows, "loss", "loss", smooth=True)],
+        "Of the annotated answers, the mean over the tokens of each step in nats.",
+    )
     true_boxes = before.metrics.as_dict()["boxes_per_image"]
     return [
-        Panel(
-            "Parts of the reward",
-            "step",
-            [_series(rows, key, key.removeprefix("reward/"), smooth=True) for key in parts],
-            "Means over the completions of each step, before they are weighted.",
-            1.0,
-        ),
+        by_part if parts else loss,
         *([by_task] if tasks else []),
         Panel(
             "Held-out reward",
@@ -199,7 +206,7 @@ def learning_curves(rows: Rows, before: Measured) -> list[Panel]:
             "Boxes per completion",
             "step",
             [
-                _series(rows, "boxes", "sampled", smooth=True),
+                *([_series(rows, "boxes", "sampled", smooth=True)] if parts else []),
                 _series(rows, "eval/boxes_per_answer", "greedy"),
                 Series("in the images", [(rows[0]["step"], true_boxes), (rows[-1]["step"], true_boxes)]),
             ],
@@ -229,8 +236,9 @@ def _gallery(samples: Sequence[Sample], before: Measured, after: Measured) -> li
 
 def _facts(config: RunConfig, reward: Reward, rows: Rows) -> list[tuple[str, str]]:
     training, changed = config.training, changed_settings(config.training.reward).items()
-    rollout = sum(row["seconds/rollout"] for row in rows) / len(rows)
-    update = sum(row["seconds/update"] for row in rows) / len(rows)
+    phases = ("rollout", "update") if config.method == "grpo" else ("data", "update")
+    seconds = {phase: sum(row[f"seconds/{phase}"] for row in rows) / len(rows) for phase in phases}
+    shares = ", ".join(f"{value:.2f} {phase}" for phase, value in seconds.items())
     device = (
         torch.cuda.get_device_name()
         if torch.cuda.is_available()
@@ -239,10 +247,18 @@ def _facts(config: RunConfig, reward: Reward, rows: Rows) -> list[tuple[str, str
     return [
         ("model", f"{config.model.path}, {config.model.dtype}"),
         ("reward", "; ".join([reward.preset, *(f"{name} {json.dumps(value)}" for name, value in changed)])),
-        ("prompts x completions", f"{training.prompts_per_step} x {training.sampling.group_size}"),
+        _batch(config, rows),
         ("learning rate", f"{training.optimizer.learning_rate:g}"),
         ("seed", str(training.seed)),
-        ("seconds a step", f"{rollout + update:.2f} ({rollout:.2f} rollout, {update:.2f} update)"),
+        ("seconds a step", f"{sum(seconds.values()):.2f} ({shares})"),
         ("device", device),
         ("software", f"Python {platform.python_version()}, torch {torch.__version__}"),
     ]
+
+
+def _batch(config: RunConfig, rows: Rows) -> tuple[str, str]:
+    size = config.training.prompts_per_step
+    if config.method == "grpo":
+        return "prompts x completions", f"{size} x {config.training.sampling.group_size}"
+    left_out = sum(row["dropped_answers"] for row in rows)
+    return "annotated answers a step", f"{size}; in all {left_out} above max_new_tokens are left out"

@@ -29,6 +29,7 @@ from vision_r1_grpo.engine import init_distributed
 from vision_r1_grpo.preflight import preflight as preflight_trainer
 from vision_r1_grpo.rewards import Reward, reward_of_tasks
 from vision_r1_grpo.rewards.audit import load_score
+from vision_r1_grpo.sft import SFTTrainer
 
 _MOST_HELD_OUT = 200
 
@@ -96,7 +97,8 @@ def run(config: RunConfig, out: Path, *, force: bool = False, resume: bool = Fal
         limit, batch = config.training.sampling.max_new_tokens, config.training.prompts_per_step
         return measure(policy, reward, samples, max_new_tokens=limit, batch=batch, title=title)
 
-    trainer = GRPOTrainer(
+    kind = SFTTrainer if config.method == "sft" else GRPOTrainer
+    trainer = kind(
         config.training,
         policy,
         reward,
@@ -136,7 +138,7 @@ def run(config: RunConfig, out: Path, *, force: bool = False, resume: bool = Fal
             "not_in_metrics": unmeasured(splits.test),
             "steps": result.state.step,
             "minutes": round(result.state.minutes, 3),
-            "reward": reward.preset,
+            "reward": "sft" if config.method == "sft" else reward.preset,
             "reward_settings": changed_settings(config.training.reward),
             "seed": config.training.seed,
         }
