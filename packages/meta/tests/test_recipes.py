@@ -7,6 +7,7 @@ import pytest
 import yaml
 
 from vision_r1.config import RECIPES, RunConfig, find_recipe
+from vision_r1.run import build_reward
 from vision_r1.settings import list_settings
 from vision_r1_grpo import ConfigError, load_config
 
@@ -61,6 +62,7 @@ def test_a_recipe_loads_and_adds_up(name):
         own, left = divmod(config.training.prompts_per_step, processes)
         assert left == 0
         assert own >= config.training.prompts_per_forward
+    build_reward(config, ["detection", "grounding", "rec"])  # the mixture of the paper
     assert ("lora" in name) == (config.training.trainable.lora is not None)
     assert config.model.dtype == "bfloat16"
     assert not config.data.annotations, "the data is the user's"
