@@ -121,6 +121,16 @@ def test_zero_shares_out_what_it_says(trainer, stage, weights, gradients, optimi
     shared = estimate(trainer.policy.model, ranks=4, deepspeed=ZERO[stage]).parts
     for name, by in (("weights", weights), ("gradients", gradients), ("optimizer", optimizer)):
         assert shared[name] == alone[name] // by, name
+    # Stage 3 shares the reference out too, and gathers the weights to draw completions.
+    assert shared["whole weights of the rollout"] == (alone["weights"] if stage == 3 else 0)
+    held = estimate(trainer.policy.model, ranks=4, deepspeed=ZERO[stage], loss=LossConfig(beta=0.1)).parts
+    assert held["reference model"] == alone["weights"] // weights
+
+
+def test_stage_3_may_hold_most_while_it_draws_completions(trainer):
+    shared = estimate(trainer.policy.model, ranks=4, prompts_per_forward=1, deepspeed=ZERO[3])
+    drawing = ("whole weights of the rollout", "cache of the rollout", "weights", "optimizer")
+    assert shared.peak >= sum(shared.parts[name] for name in drawing)
 
 
 def test_what_lowers_the_peak(trainer):

@@ -119,7 +119,11 @@ def test_bad_boxes_can_be_skipped(command, data, tmp_path):
             id="a refinement of released",
         ),
         pytest.param(["model.dtype=float8"], "model.dtype", id="unknown type"),
-        pytest.param(["--config", "none.yaml"], "none.yaml: there is no such file", id="no recipe"),
+        pytest.param(
+            ["--config", "none.yaml"],
+            "none.yaml: there is no such file or recipe; give a YAML file, or one of paper_qwen2_5_vl_7b, ",
+            id="no recipe",
+        ),
     ],
 )
 def test_bad_settings(command, photographs, tmp_path, overrides, words):

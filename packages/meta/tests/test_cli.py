@@ -74,7 +74,8 @@ def test_the_default_folder_is_one_that_is_free(tmp_path):
     assert names == ["quickstart", "quickstart-2", "quickstart-3"]
 
 
-def test_every_setting_has_a_default_and_a_meaning(command):
+def test_every_setting_has_a_default_and_a_meaning(command, monkeypatch):
+    monkeypatch.setenv("COLUMNS", "400")  # so that no meaning is broken into lines
     code, printed, _ = command("train", "--settings")
     printed = " ".join(printed.split())  # a narrow table breaks lines
     assert code == 0

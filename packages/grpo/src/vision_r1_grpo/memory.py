@@ -21,12 +21,13 @@ _ADVICE = {
     "optimizer": "more processes, deepspeed.zero_optimization.offload_optimizer, or LoRA",
     "step of the optimizer": "more processes, deepspeed.zero_optimization.offload_optimizer, or LoRA",
     "reference model": "loss.beta=0, or LoRA",
+    "whole weights of the rollout": "a smaller model, or ZeRO stage 2 where it fits",
     "cache of the rollout": "fewer prompts_per_step, sampling.group_size or sampling.max_new_tokens",
     "activations of the update": "fewer prompts_per_forward, gradient checkpointing, or a lower max_pixels",
     "logits of the update": "fewer prompts_per_forward or a lower sampling.max_new_tokens",
 }
 _PHASES = (
-    ("cache of the rollout",),
+    ("whole weights of the rollout", "cache of the rollout"),
     ("gradients", "activations of the update", "logits of the update"),
     ("gradients", "step of the optimizer"),
 )
@@ -75,7 +76,8 @@ def estimate_memory(
     part: counted in transformers' Qwen2.5-VL. With gradient checkpointing it keeps C, and one layer at a time
     the rest. Each trained weight has two moments. Under ZeRO and in bfloat16 it also has a float32 copy, and
     while AdamW moves it two numbers more; on one process in float32 AdamW moves it in place.
-    Under ZeRO these (from stage 1), gradients (from stage 2) and weights (stage 3) are shared out to ranks.
+    Under ZeRO these (from stage 1), gradients (from stage 2) and weights (stage 3) are shared out to ranks;
+    in stage 3 every rank holds the whole weights as well while it draws completions.
 
     Estimates over measured peaks of runs on the CPU, one process in float32 whose allocator returns what is
     free: of 42 million parameters .98, 1.05 with a reference model, 1.00 with gradient checkpointing; of 2
@@ -111,15 +113,19 @@ def estimate_memory(
     activations = _activations(read, text, text.num_hidden_layers, checkpointed)
     activations += _activations(together * patches, vision, tower, checkpointed)
     moved = 0 if offloaded else trained // (ranks if stage >= 1 else 1)
+    shared = ranks if stage == 3 else 1
     copied = half or stage >= 1  # into a flat float32 copy of the weights, and of the gradients at a step
     scored = together * group * most * text.vocab_size
     return MemoryEstimate(
         {
-            "weights": numbers * width // (ranks if stage == 3 else 1),
+            "weights": numbers * width // shared,
             "gradients": trained * width // (ranks if stage >= 2 else 1),
             "optimizer": (12 if copied else 8) * moved,
             "step of the optimizer": 8 * moved if copied else 0,
-            "reference model": numbers * width if config.loss.beta and config.trainable.chosen() else 0,
+            "reference model": numbers * width // shared
+            if config.loss.beta and config.trainable.chosen()
+            else 0,
+            "whole weights of the rollout": numbers * width if shared > 1 else 0,
             "cache of the rollout": 2 * text.num_hidden_layers * kv_heads * head * kept * width,
             "activations of the update": activations * width,
             "logits of the update": 3 * 4 * min(scored, _LOGITS),

@@ -78,7 +78,7 @@ def _quickstart(arguments: argparse.Namespace) -> int:
 def _train(arguments: argparse.Namespace) -> int:
     from rich.console import Console
 
-    from vision_r1.config import RunConfig
+    from vision_r1.config import RunConfig, find_recipe
     from vision_r1.folder import load_run
     from vision_r1.run import run
     from vision_r1.settings import settings_table
@@ -92,7 +92,8 @@ def _train(arguments: argparse.Namespace) -> int:
         raise ConfigError("a resumed run has its own config; leave out --config")
     if arguments.resume:
         return _exit_code(run(load_run(out, arguments.overrides), out, resume=True))
-    config = load_config(RunConfig, arguments.config, arguments.overrides)
+    recipe = None if arguments.config is None else find_recipe(arguments.config)
+    config = load_config(RunConfig, recipe, arguments.overrides)
     return _exit_code(run(config, out, force=arguments.force))
 
 
@@ -215,7 +216,12 @@ def _parser() -> argparse.ArgumentParser:
         "COCO-format detection set: data.annotations=instances.json data.images=DIR. With method=sft it "
         "trains on the annotated answers instead of by GRPO.",
     )
-    train.add_argument("--config", type=Path, help="a YAML recipe; see recipes/ in the package")
+    train.add_argument(
+        "--config",
+        type=Path,
+        metavar="RECIPE",
+        help="a YAML file, or the name of a recipe that comes with the package, such as qwen2_5_vl_7b",
+    )
     train.add_argument(
         "--settings", action="store_true", help="print every setting with its default, and end"
     )

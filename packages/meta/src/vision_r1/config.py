@@ -3,9 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from importlib.resources import files
+from pathlib import Path
 from typing import Literal
 
 from vision_r1_grpo import ConfigError, GRPOConfig
+
+RECIPES = Path(str(files("vision_r1") / "recipes"))
+"""The recipes that come with this package."""
 
 
 @dataclass(frozen=True)
@@ -13,7 +18,7 @@ class ModelConfig:
     """The model to start from.
 
     Args:
-        path: a folder or hub name of a Qwen2-VL-like model, or "tiny" for the model of vision-r1-tiny.
+        path: a folder or hub name of a model of a known family, or "tiny" for the model of vision-r1-tiny.
         dtype: of the weights, such as "bfloat16" on a GPU.
         max_pixels: larger images are scaled down to this many pixels; by default what the model's own image
             processor says. The paper trains Qwen2.5-VL with 401408.
@@ -95,3 +100,24 @@ class RunConfig:
     model: ModelConfig = field(default_factory=ModelConfig)
     data: DataConfig = field(default_factory=DataConfig)
     training: GRPOConfig = field(default_factory=GRPOConfig)
+
+
+def find_recipe(given: Path) -> Path:
+    """The file of a recipe.
+
+    Args:
+        given: a YAML file, or the name of a recipe that comes with this package.
+
+    Raises:
+        ConfigError: there is neither.
+
+    Example:
+        >>> find_recipe(Path("quickstart")).name
+        'quickstart.yaml'
+    """
+    shipped = RECIPES / f"{given}.yaml"
+    found = next((path for path in (given, shipped) if path.is_file()), None)
+    if found is None:
+        known = ", ".join(sorted(path.stem for path in RECIPES.glob("*.yaml")))
+        raise ConfigError(f"{given}: there is no such file or recipe; give a YAML file, or one of {known}")
+    return found

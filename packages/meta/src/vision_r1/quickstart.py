@@ -4,15 +4,14 @@ from __future__ import annotations
 
 import shutil
 from dataclasses import replace
-from importlib.resources import files
 from pathlib import Path
 from typing import Literal
 
-from vision_r1.config import CocoConfig, DataConfig, RunConfig
+from vision_r1.config import RECIPES, CocoConfig, DataConfig, RunConfig
 from vision_r1_data.scenes import write_scenes
 from vision_r1_grpo import load_config
 
-RECIPE = Path(str(files("vision_r1") / "recipes" / "quickstart.yaml"))
+RECIPE = RECIPES / "quickstart.yaml"
 # Every run is measured on the same scenes; those that settings were chosen with are the validation scenes.
 _TEST_SEED, _VALIDATION_SEED, _TRAIN_SEED = 1_000_000, 2_000_000, 3_000_000
 _TEST, _VALIDATION, _TRAIN = 200, 100, 2000
