@@ -5,9 +5,10 @@
 Both train the same model, the tiny model's architecture enlarged to about 20 million parameters with random
 weights, on the same images of noise and the same question, in float32, one optimiser step a rollout, without
 a KL divergence; each completion is forced to its full length. Ours computes one prompt's group at a time.
-TRL computes the whole batch at once, which is fastest for it. Beside that stand ours when it computes
-activations again in the backward pass, TRL with one group at a time, and both with both. Each run is a
-process of its own, and the two take turns. The results go to results.json and curves.svg beside this file.
+TRL computes the whole batch at once, which is fastest for it. Beside that stand ours when it computes the
+vision tower's activations again in the backward pass, TRL with one group at a time, and both when that is so
+and all activations are computed again. Each run is a process of its own, and the two take turns. The results
+go to results.json and curves.svg beside this file.
 """
 
 from __future__ import annotations
@@ -50,7 +51,7 @@ Case = dict[str, Any]
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
     parser.add_argument("peer", type=Path, help="a Python that has TRL; nox gives it")
-    parser.add_argument("--rounds", type=int, default=2, help="of the first two settings (%(default)s)")
+    parser.add_argument("--rounds", type=int, default=1, help="of the first two settings (%(default)s)")
     parser.add_argument(
         "--steps",
         type=int,
@@ -62,10 +63,10 @@ def main() -> None:
     arguments = parser.parse_args()
     load = os.getloadavg()[0]
     work = Work(steps=arguments.steps)
-    least = replace(work, checkpointing=True, peer_checkpointing=True, peer_at_once=1)
+    least = replace(work, checkpointing="all", peer_checkpointing=True, peer_at_once=1)
     asked = [
         ("main", arguments.rounds, work),
-        ("ours checkpoints", arguments.rounds, replace(work, checkpointing=True)),
+        ("vision tower again", arguments.rounds, replace(work, checkpointing="vision_tower")),
         ("one group at a time", 1, replace(work, peer_at_once=1)),
         ("both at their least", 1, least),
     ]

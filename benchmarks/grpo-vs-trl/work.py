@@ -9,7 +9,7 @@ import time
 import zlib
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 CATEGORIES = ("red circle", "blue square", "green triangle")
 PIXELS = 28  # that one image token stands for, along each side
@@ -25,8 +25,8 @@ class Work:
         image_tokens: of a prompt; a square number.
         tokens: of each completion, no more and no fewer.
         steps: optimiser steps; the first one warms up and is not counted.
-        checkpointing: ours computes activations again in the backward pass.
-        peer_checkpointing: likewise the peer.
+        checkpointing: whose activations ours computes again in the backward pass: vision_tower's, or all.
+        peer_checkpointing: whether the peer computes all of them again.
         peer_at_once: prompts whose groups go through the peer's model together in the update; ours has one.
     """
 
@@ -35,7 +35,7 @@ class Work:
     image_tokens: int = 256
     tokens: int = 96
     steps: int = 4
-    checkpointing: bool = False
+    checkpointing: Literal["none", "vision_tower", "all"] = "none"
     peer_checkpointing: bool = False
     peer_at_once: int = 2
 

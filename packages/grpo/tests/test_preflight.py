@@ -9,7 +9,7 @@ from PIL import Image
 from rich.console import Console
 
 from vision_r1_grpo import ConfigError, GRPOConfig, GRPOTrainer, Policy, VisionReward
-from vision_r1_grpo.config import LossConfig, SamplingConfig
+from vision_r1_grpo.config import LossConfig, SamplingConfig, TrainableConfig
 from vision_r1_grpo.memory import estimate_memory
 from vision_r1_grpo.preflight import check_prompts, preflight
 from vision_r1_tiny import path
@@ -140,9 +140,12 @@ def test_what_lowers_the_peak(trainer):
     offload = {"zero_optimization": {"offload_optimizer": {"device": "cpu"}}}
     assert estimate(model, deepspeed=offload).parts["optimizer"] == 0
     assert "activations of the update: fewer prompts_per_forward" in full.advice
-    model.gradient_checkpointing_enable()
-    assert estimate(model).peak < full.peak / 2
-    model.gradient_checkpointing_disable()
+    tower, everything = (
+        estimate(model, trainable=TrainableConfig(gradient_checkpointing=which))
+        for which in ("vision_tower", "all")
+    )
+    assert everything.peak < full.peak / 2
+    assert everything.peak < tower.peak < full.peak
     model.model.visual.requires_grad_(False)
     assert estimate(model).parts["gradients"] < full.parts["gradients"]
 

@@ -164,9 +164,9 @@ def test_the_same_adapters_go_on_and_others_are_refused(own):
 
 
 def test_settings_come_from_overrides():
-    overrides = ["trainable.lora.rank=8", "trainable.projector=true", "trainable.gradient_checkpointing=true"]
+    overrides = ["trainable.lora.rank=8", "trainable.projector=true", "trainable.gradient_checkpointing=all"]
     config = load_config(GRPOConfig, None, overrides).trainable
-    assert config == TrainableConfig(projector=True, lora=LoraConfig(rank=8), gradient_checkpointing=True)
+    assert config == TrainableConfig(projector=True, lora=LoraConfig(rank=8), gradient_checkpointing="all")
     assert config.chosen() == ["projector"]
     with pytest.raises(ConfigError, match=r"trainable\.lora\.rank must be at least 1"):
         load_config(GRPOConfig, None, ["trainable.lora.rank=0"])
@@ -237,7 +237,7 @@ def test_a_saved_adapter_fits_the_base_in_peft(policy, own, prompts, completions
 @pytest.mark.parametrize("lora", [None, LORA], ids=["weights", "adapters"])
 def test_checkpointing_changes_neither_logprobs_nor_gradients(policy, prompts, completions, lora):
     results = []
-    for checkpointing in (False, True):
+    for checkpointing in ("none", "all"):
         own = Policy(copy.deepcopy(policy.model), policy.processor)
         config = TrainableConfig(lora=lora, gradient_checkpointing=checkpointing)
         choose_trainable(own, config)
@@ -263,8 +263,19 @@ def test_checkpointing_changes_neither_logprobs_nor_gradients(policy, prompts, c
         torch.testing.assert_close(saved_gradients[name], gradient, atol=1e-6, rtol=1e-6)
 
 
+def test_the_vision_tower_alone_can_be_checkpointed(own):
+    choose_trainable(own, TrainableConfig(gradient_checkpointing="vision_tower"))
+    layers = {
+        name: module.gradient_checkpointing and module.training
+        for name, module in own.model.named_modules()
+        if isinstance(module, GradientCheckpointingLayer)
+    }
+    assert len(layers) == 8
+    assert all(checkpointed == ("visual" in name) for name, checkpointed in layers.items())
+
+
 def test_dropout_of_adapters_is_of_the_update_and_not_of_sampling(own, prompts, completions):
-    choose_trainable(own, TrainableConfig(lora=LoraConfig(rank=2, dropout=0.5), gradient_checkpointing=True))
+    choose_trainable(own, TrainableConfig(lora=LoraConfig(rank=2, dropout=0.5), gradient_checkpointing="all"))
     disturb(own)
     modes = [module.training for module in own.model.modules()]
     with torch.no_grad():
@@ -285,7 +296,7 @@ def test_a_step_with_adapters_changes_adapters_alone(own, tmp_path, stage):
         sampling=SamplingConfig(group_size=GROUP),
         loss=LossConfig(beta=0.1),
         optimizer=OptimizerConfig(learning_rate=1e-2),
-        trainable=TrainableConfig(lora=LORA, gradient_checkpointing=True),
+        trainable=TrainableConfig(lora=LORA, gradient_checkpointing="all"),
         prompts_per_step=2,
         max_steps=2,
         deepspeed={"zero_optimization": {"stage": stage}},

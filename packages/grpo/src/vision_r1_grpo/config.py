@@ -236,14 +236,15 @@ class TrainableConfig:
         language_model: train the weights of the language model. By default each of the three is trained, and
             frozen with `lora`.
         lora: train adapters.
-        gradient_checkpointing: keep the activations of no layer and compute them again for the gradients.
+        gradient_checkpointing: whose activations are computed again for the gradients in place of being kept:
+            those of "none", of the "vision_tower", which are many for its size, or of "all" layers.
     """
 
     vision_tower: bool | None = None
     projector: bool | None = None
     language_model: bool | None = None
     lora: LoraConfig | None = None
-    gradient_checkpointing: bool = False
+    gradient_checkpointing: Literal["none", "vision_tower", "all"] = "none"
 
     def chosen(self) -> list[str]:
         """The parts whose weights are trained."""

@@ -108,10 +108,10 @@ def estimate_memory(
     read = together * (prompt_tokens + group * most)  # and of a forward pass
     kv_heads = getattr(text, "num_key_value_heads", None) or text.num_attention_heads
     head = getattr(text, "head_dim", None) or text.hidden_size // text.num_attention_heads
-    checkpointed = any(getattr(module, "gradient_checkpointing", False) for module in model.modules())
+    again = config.trainable.gradient_checkpointing
     tower = int(getattr(vision, "depth", 0) or getattr(vision, "num_hidden_layers", 0))
-    activations = _activations(read, text, text.num_hidden_layers, checkpointed)
-    activations += _activations(together * patches, vision, tower, checkpointed)
+    activations = _activations(read, text, text.num_hidden_layers, again == "all")
+    activations += _activations(together * patches, vision, tower, again != "none")
     moved = 0 if offloaded else trained // (ranks if stage >= 1 else 1)
     shared = ranks if stage == 3 else 1
     copied = half or stage >= 1  # into a flat float32 copy of the weights, and of the gradients at a step

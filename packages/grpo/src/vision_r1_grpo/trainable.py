@@ -78,10 +78,12 @@ def choose_trainable(policy: Policy, config: TrainableConfig, seed: int = 0) -> 
             wanted.add(name)
     if not wanted:
         raise ConfigError("trainable: nothing is left to train; give a part or trainable.lora")
-    if config.gradient_checkpointing:
+    if config.gradient_checkpointing != "none":
+        whole = config.gradient_checkpointing == "all"
+        layers = model if whole else model.get_submodule(family.parts["vision_tower"][0])
         with warnings.catch_warnings():  # its newer name is not in all versions of transformers that we allow
             warnings.simplefilter("ignore", FutureWarning)
-            model.gradient_checkpointing_enable({"use_reentrant": False})
+            layers.gradient_checkpointing_enable({"use_reentrant": False})
     _set_modes(model)
     assert {name for name, p in model.named_parameters() if p.requires_grad} == wanted
     return count_trainable(model, family)
