@@ -24,7 +24,7 @@ from vision_r1_data import DataError, Faults, Frame, Sample, load_samples, prefl
 from vision_r1_data.curate.step import keep_objects
 from vision_r1_eval import Protocol, comparison_table
 from vision_r1_grpo import ConfigError, GRPOTrainer, Policy, Target, save_config
-from vision_r1_grpo.checkpoint import export_model, has_checkpoint
+from vision_r1_grpo.checkpoint import has_checkpoint
 from vision_r1_grpo.engine import init_distributed
 from vision_r1_grpo.preflight import preflight as preflight_trainer
 from vision_r1_grpo.rewards import Reward, reward_of_tasks
@@ -108,11 +108,12 @@ def run(config: RunConfig, out: Path, *, force: bool = False, resume: bool = Fal
     seen = preflight_trainer(trainer)
     if main:
         notes = Console(stderr=True, highlight=False)
-        notes.print(trainer.trainable, soft_wrap=True)
+        notes.print(str(trainer.trainable), soft_wrap=True)
         notes.print(seen)
     answers = out / "answers-before.jsonl"
-    if main and not answers.exists():
-        measured(splits.test, "measuring the base").save(answers, splits.test)
+    with trainer.engine.gathered():
+        if main and not answers.exists():
+            measured(splits.test, "measuring the base").save(answers, splits.test)
     before = Measured.load(answers, splits.test) if main else None
     result = trainer.train()
     if result.interrupted:
@@ -120,9 +121,10 @@ def run(config: RunConfig, out: Path, *, force: bool = False, resume: bool = Fal
             f"stopped after step {result.state.step}; go on with: --resume --out {out}", soft_wrap=True
         )
         return False
-    if before is not None:
-        export_model(policy, out / "model")
-        after = measured(splits.test, "measuring the result")
+    trainer.export(out / "model")
+    with trainer.engine.gathered():
+        after = measured(splits.test, "measuring the result") if main else None
+    if before is not None and after is not None:
         after.save(out / "answers-after.jsonl", splits.test)
         summary = {
             "before": _numbers(before),
