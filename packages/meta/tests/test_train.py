@@ -82,6 +82,7 @@ def test_a_run_says_what_it_looked_at_before_its_first_step(finished):
         "the longest of 3 has",
         "GiB a process",
         "Locate every",
+        "f_measure",
     ):
         assert err.count(said) >= 1, said
     assert err.count("reach the model") == 1
