@@ -1,6 +1,8 @@
 """The recipes that come with the package load, add up, and are explained line by line."""
 
 import re
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -9,7 +11,7 @@ import yaml
 from vision_r1.config import RECIPES, RunConfig, find_recipe
 from vision_r1.run import build_reward
 from vision_r1.settings import list_settings
-from vision_r1_grpo import ConfigError, load_config
+from vision_r1_grpo import ConfigError, Policy, load_config
 
 ROOT = Path(__file__).parents[3]
 # Name -> the numbers of processes that it is for.
@@ -84,6 +86,38 @@ def test_every_line_is_explained(name, explained):
     shared = {} if name.startswith("paper") else explained[SHARED]
     assert not set(shared) & set(explained[name])
     assert shared | explained[name] == recipe
+
+
+def test_the_recipe_of_the_paper_runs_in_two_processes(photographs, tmp_path):
+    """Under stage 3 the first process measures and saves with weights that both of them hold."""
+    launcher = [
+        "-m",
+        "torch.distributed.run",
+        "--nproc-per-node=2",
+        "--standalone",
+        "-m",
+        "vision_r1",
+        "train",
+    ]
+    smaller = {
+        "model.path": "tiny",
+        "model.max_pixels": "null",
+        "data.annotations": photographs,
+        "data.images": photographs.parent / "images",
+        "training.prompts_per_step": 2,
+        "training.max_steps": 1,
+        "training.eval_every": 1,
+        "training.sampling.max_new_tokens": 16,
+        # The tiny model's layers are below the size that stage 3 splits up by itself.
+        "training.deepspeed.zero_optimization.stage3_param_persistence_threshold": 100,
+    }
+    settings = [f"{key}={value}" for key, value in smaller.items()]
+    command = [*launcher, "--config", "paper_qwen2_5_vl_7b", *settings, "--out", tmp_path / "run"]
+    done = subprocess.run([sys.executable, *command], capture_output=True, text=True, timeout=200)
+    assert done.returncode == 0, done.stderr[-3000:]
+    assert {"model", "metrics.json", "report.html"} <= {path.name for path in (tmp_path / "run").iterdir()}
+    saved = Policy.from_pretrained(tmp_path / "run" / "model", device="cpu").model
+    assert all(parameter.numel() for parameter in saved.parameters())
 
 
 def test_a_file_wins_over_a_recipe_of_its_name(tmp_path, monkeypatch):

@@ -76,7 +76,14 @@ def test_the_folder_of_a_run(finished):
 
 def test_a_run_says_what_it_looked_at_before_its_first_step(finished):
     _, _, err = finished
-    for said in ("reach the model", "the longest of 3 has", "GiB a process", "Locate every", "f_measure"):
+    for said in (
+        "language_model  ",
+        "reach the model",
+        "the longest of 3 has",
+        "GiB a process",
+        "Locate every",
+        "f_measure",
+    ):
         assert err.count(said) >= 1, said
     assert err.count("reach the model") == 1
 

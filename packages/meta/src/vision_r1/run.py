@@ -110,7 +110,7 @@ def run(config: RunConfig, out: Path, *, force: bool = False, resume: bool = Fal
     seen = preflight_trainer(trainer)
     if main:
         notes = Console(stderr=True, highlight=False)
-        notes.print(trainer.trainable, soft_wrap=True)
+        notes.print(str(trainer.trainable), soft_wrap=True)
         notes.print(seen)
     answers = out / "answers-before.jsonl"
 
