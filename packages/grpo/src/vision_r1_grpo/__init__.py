@@ -14,6 +14,7 @@ from vision_r1_grpo.rewards import (
 
 if TYPE_CHECKING:
     from vision_r1_grpo.policy import Policy
+    from vision_r1_grpo.sft import SFTTrainer
     from vision_r1_grpo.trainer import GRPOTrainer, TrainingResult
 
 __all__ = [
@@ -23,6 +24,7 @@ __all__ = [
     "Policy",
     "Refinement",
     "RewardBatch",
+    "SFTTrainer",
     "Target",
     "TaskRewards",
     "TrainingResult",
@@ -39,6 +41,10 @@ def __getattr__(name: str) -> Any:
         from vision_r1_grpo.policy import Policy
 
         return Policy
+    if name == "SFTTrainer":
+        from vision_r1_grpo.sft import SFTTrainer
+
+        return SFTTrainer
     if name in ("GRPOTrainer", "TrainingResult"):
         from vision_r1_grpo import trainer
 
