@@ -1,6 +1,7 @@
 """Real parts for the tests: the tiny architecture, untrained, and drawn scenes of several sizes."""
 
 import os
+from pathlib import Path
 
 os.environ.setdefault("HF_HUB_OFFLINE", "1")
 
@@ -24,6 +25,14 @@ def policy() -> Policy:
         for parameter in model.parameters():
             parameter.mul_(2.0)
     return Policy(model, VisionProcessor(tokenizer, build_image_processor()))
+
+
+@pytest.fixture(scope="session")
+def start(policy: Policy, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder of the model that runs start from."""
+    folder = tmp_path_factory.mktemp("start") / "model"
+    policy.save_pretrained(folder)
+    return folder
 
 
 @pytest.fixture(scope="session")

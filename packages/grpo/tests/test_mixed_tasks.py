@@ -42,14 +42,6 @@ def rows(path):
 
 
 @pytest.fixture(scope="module")
-def start(policy, tmp_path_factory):
-    """The folder of the model that every run here starts from."""
-    folder = tmp_path_factory.mktemp("start") / "model"
-    policy.save_pretrained(folder)
-    return folder
-
-
-@pytest.fixture(scope="module")
 def finished(start, tmp_path_factory):
     """The folder of a run on one rank."""
     folder = tmp_path_factory.mktemp("mixed") / "run"

@@ -19,13 +19,6 @@ TIMES = ("minutes", "seconds/rollout", "seconds/update")
 
 
 @pytest.fixture(scope="module")
-def start(policy, tmp_path_factory):
-    folder = tmp_path_factory.mktemp("start") / "model"
-    policy.save_pretrained(folder)
-    return folder
-
-
-@pytest.fixture(scope="module")
 def three_steps(start, tmp_path_factory):
     """An uninterrupted run on one rank: its folder and weights."""
     folder = tmp_path_factory.mktemp("straight") / "run"

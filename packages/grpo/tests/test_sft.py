@@ -66,14 +66,6 @@ def rows(folder):
 
 
 @pytest.fixture(scope="module")
-def start(policy, tmp_path_factory):
-    """The folder of the model that every run here starts from."""
-    folder = tmp_path_factory.mktemp("start") / "model"
-    policy.save_pretrained(folder)
-    return folder
-
-
-@pytest.fixture(scope="module")
 def finished(start, tmp_path_factory):
     """A run of three steps on one rank: its folder and weights."""
     folder = tmp_path_factory.mktemp("straight") / "run"

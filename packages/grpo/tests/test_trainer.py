@@ -22,14 +22,6 @@ from replay import DIALECT, GROUP, ReplaySampler, make_scenes, make_trainer
 
 
 @pytest.fixture(scope="module")
-def start(policy, tmp_path_factory):
-    """The folder of the model that every run here starts from."""
-    folder = tmp_path_factory.mktemp("start") / "model"
-    policy.save_pretrained(folder)
-    return folder
-
-
-@pytest.fixture(scope="module")
 def four_steps(start, tmp_path_factory):
     """An uninterrupted run of four steps on one rank: its folder and weights."""
     folder = tmp_path_factory.mktemp("straight") / "run"
