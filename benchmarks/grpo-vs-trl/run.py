@@ -198,11 +198,12 @@ def picture(cases: list[Case]) -> str:
                 for trainer in (OURS, TRL)
             ]
             panels.append(svg_panel(Panel(title, name, lines)))
+    places = ((0, 0), (860, 0), (0, 580), (860, 580))
     placed = [
-        panel.replace("<svg", f'<svg x="{20 + 560 * (number % 2)}" y="{20 + 380 * (number // 2)}"', 1)
-        for number, panel in enumerate(panels)
+        panel.replace("<svg", f'<svg x="{x}" y="{y}"', 1)
+        for panel, (x, y) in zip(panels, places, strict=True)
     ]
-    return f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 1140 780">{"".join(placed)}</svg>\n'
+    return f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 1700 1160">{"".join(placed)}</svg>\n'
 
 
 if __name__ == "__main__":
