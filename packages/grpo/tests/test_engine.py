@@ -1,4 +1,7 @@
 import json
+import os
+import subprocess
+import sys
 
 import pytest
 import torch
@@ -112,3 +115,28 @@ def test_settings_may_be_a_file_of_json(tmp_path):
         load_config(GRPOConfig, None, [f"deepspeed={file}"])
     merged = load_config(GRPOConfig, None, ["deepspeed.zero_optimization.stage=3"])
     assert merged.deepspeed == {"zero_optimization": {"stage": 3}}
+
+
+PATIENCE = """
+import torch
+from vision_r1_grpo.engine import init_distributed
+
+init_distributed()
+group = torch.distributed.group.WORLD
+print(group._get_backend(torch.device("cpu")).options._timeout)
+"""
+
+
+def test_ranks_wait_for_as_long_as_the_first_one_measures():
+    """DeepSpeed's own ten minutes are less than a model of billions takes for a thousand images."""
+    launched = {"RANK": "0", "LOCAL_RANK": "0", "WORLD_SIZE": "1", "MASTER_ADDR": "127.0.0.1"}
+    environment = {name: value for name, value in os.environ.items() if name != "DEEPSPEED_TIMEOUT"}
+    done = subprocess.run(
+        [sys.executable, "-c", PATIENCE],
+        env=environment | launched | {"MASTER_PORT": "0"},
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=True,
+    )
+    assert done.stdout.splitlines()[-1] == "1 day, 0:00:00"

@@ -68,8 +68,10 @@ def test_a_box_is_drawn_where_it_is():
         Answer(((50, 50, 50, 50),), ("dog",), True),
         Answer((BOX,), ("dog",), True, polygons=(((20, 30), (60, 30), (40, 70)),)),
         Answer(((0, 0, 1e9, 1e9),), ("dog",), True),
+        Answer(((60, 70, 20, 30),), ("dog",), True),
+        Answer(((60, 30, 20, 30),), ("dog",), True),
     ],
-    ids=["box", "point", "polygon", "beyond the image"],
+    ids=["box", "point", "polygon", "beyond the image", "swapped corners", "a swapped line"],
 )
 def test_every_form_of_an_answer_is_drawn_in_the_colour_of_its_label(answer):
     _, drawn, *_ = cells(draw([answer, UNREAD, UNREAD], [1.0, 0.0, 0.0], EMPTY))

@@ -150,6 +150,36 @@ def test_what_lowers_the_peak(trainer):
     assert estimate(model).parts["gradients"] < full.parts["gradients"]
 
 
+def test_what_is_auto_is_chosen_before_memory_is_estimated(trainer):
+    zero = {"stage": "auto", "offload_optimizer": {"device": "auto"}}
+    assert estimate(trainer.policy.model, deepspeed={"zero_optimization": zero}) == estimate(
+        trainer.policy.model
+    )
+
+
+def test_dropout_is_not_taken_for_another_image(trainer):
+    """As of adapters in a run that is resumed: they are in training mode, and no longer zero."""
+    mlp = trainer.policy.model.model.language_model.layers[0].mlp
+    hook = mlp.register_forward_hook(
+        lambda module, inputs, output: torch.nn.functional.dropout(output, 0.5, module.training)
+    )
+    mlp.training = True
+    with hook:
+        assert preflight(trainer).change > 1
+    assert mlp.training
+    mlp.training = False
+
+
+def test_the_group_is_drawn_as_those_of_the_run(trainer, seen):
+    other = copy.copy(trainer)
+    end = int(seen.group.rollout.tokens[0, 3])
+    other.stop_token_ids = (end,)
+    rollout = preflight(other).group.rollout
+    drawn = [row[kept].tolist() for row, kept in zip(rollout.tokens, rollout.mask, strict=True)]
+    assert drawn[0] == seen.group.rollout.tokens[0, :4].tolist()
+    assert all(end not in tokens[:-1] for tokens in drawn)
+
+
 def test_equal_images_are_told_from_equal_answers(trainer):
     """A plain grey image and its negative differ by one level, and still the model sees it."""
     flat = [

@@ -7,10 +7,12 @@ import pytest
 import torch
 
 from vision_r1_grpo import GRPOConfig, Policy
-from vision_r1_grpo.config import LossConfig, OptimizerConfig, SamplingConfig
+from vision_r1_grpo.config import LoraConfig, LossConfig, OptimizerConfig, SamplingConfig, TrainableConfig
 from vision_r1_grpo.engine import Engine
 from vision_r1_grpo.logprobs import TokenLogprobs, completion_logprobs
 from vision_r1_grpo.losses import OBJECTIVES
+from vision_r1_grpo.policy import evaluating
+from vision_r1_grpo.trainable import choose_trainable
 from vision_r1_grpo.update import Experience, PolicyUpdate
 
 GROUP, LIMIT, RATE = 2, 6, 0.01
@@ -194,6 +196,19 @@ def test_a_foreign_sampler_is_measured_and_corrected(policy, experience):
     assert same["sampler_gap"] == pytest.approx(0, abs=1e-5)
     assert_same(unchanged, free)
     assert any((moves[name] - free[name]).abs().max() > 1e-4 for name in moves)
+
+
+def test_the_policy_that_sampled_had_no_dropout(policy, experience):
+    own = Policy(copy.deepcopy(policy.model), policy.processor)
+    choose_trainable(own, TrainableConfig(lora=LoraConfig(rank=2, dropout=0.5)))
+    with evaluating(own.model), torch.no_grad():
+        for name, value in own.model.named_parameters():
+            if "lora_B" in name:
+                value.fill_(0.05)
+        sampled = logprobs(own, experience)
+    learnt, _ = moved(own, replace(experience, sampled=sampled), epochs_per_rollout=2)
+    assert learnt["sampler_gap"] == pytest.approx(0, abs=1e-5)
+    assert learnt["ratio"] != pytest.approx(1, abs=1e-3), "the update has"
 
 
 def test_the_reference_is_any_forward_pass(policy, experience):

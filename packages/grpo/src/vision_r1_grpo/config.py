@@ -180,7 +180,7 @@ class OptimizerConfig:
 
     Args:
         learning_rate: the peak.
-        warmup_steps: optimiser steps from 0 to the peak.
+        warmup_steps: steps, each with its rollout, from 0 to the peak.
         decay: the share of the peak that is left at the end; 1 keeps it constant.
         betas: of AdamW.
         weight_decay: of AdamW.

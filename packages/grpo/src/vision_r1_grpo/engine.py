@@ -6,6 +6,7 @@ import logging
 import os
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
+from datetime import timedelta
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -160,7 +161,9 @@ def init_distributed() -> None:
         os.environ.setdefault("LOCAL_RANK", "0")
         store = dist.HashStore()  # type: ignore[attr-defined]  # torch does not list it among its exports
         dist.init_process_group(backend, store=store, rank=0, world_size=1)
-    deepspeed.init_distributed(dist_backend=backend, verbose=False)
+    # The others wait for as long as the first rank measures a test set; DeepSpeed would end them in minutes.
+    patience = {} if "DEEPSPEED_TIMEOUT" in os.environ else {"timeout": timedelta(days=1)}
+    deepspeed.init_distributed(dist_backend=backend, verbose=False, **patience)
     get_accelerator().set_device(int(os.environ["LOCAL_RANK"]))  # models are loaded to this rank's own device
 
 
@@ -192,7 +195,7 @@ _DECIDED_OF_ADAMW = {
 def _deepspeed_config(
     model: torch.nn.Module, optimizer: OptimizerConfig, settings: dict[str, Any]
 ) -> dict[str, Any]:
-    settings = _without_auto(settings)
+    settings = without_auto(settings)
     chosen = {"type": "AdamW"} | settings.get("optimizer", {})
     adamw = chosen["type"] == "AdamW"
     for key, source in (_DECIDED | _DECIDED_OF_ADAMW if adamw else _DECIDED).items():
@@ -224,10 +227,10 @@ def _deepspeed_config(
     }
 
 
-def _without_auto(settings: dict[str, Any]) -> dict[str, Any]:
+def without_auto(settings: dict[str, Any]) -> dict[str, Any]:
     """The settings without those that are "auto", as configurations written for other trainers have them."""
     return {
-        key: _without_auto(value) if isinstance(value, dict) else value
+        key: without_auto(value) if isinstance(value, dict) else value
         for key, value in settings.items()
         if value != "auto"
     }

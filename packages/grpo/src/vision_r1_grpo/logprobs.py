@@ -104,7 +104,7 @@ def completion_logprobs(
         "layout": packed.layout,
         **batch.vision,
     }
-    banned = torch.tensor(policy.banned_token_ids, device=device)
+    banned = torch.tensor(policy.banned_token_ids, dtype=torch.long, device=device)
     scored = forward(inputs, packed.predictors, tokens[mask], banned, temperature)
     return torch.zeros(mask.shape, dtype=scored.dtype, device=device).masked_scatter(mask, scored)
 

@@ -13,7 +13,7 @@ from typing import Any
 import torch
 
 from vision_r1_grpo.config import GRPOConfig
-from vision_r1_grpo.engine import default_stage
+from vision_r1_grpo.engine import default_stage, without_auto
 
 _ADVICE = {
     "weights": "a smaller model, or ZeRO stage 3",
@@ -95,7 +95,7 @@ def estimate_memory(
     """
     text, vision = model.config.get_text_config(), getattr(model.config, "vision_config", None)
     width = next(model.parameters()).element_size()
-    zero = config.deepspeed.get("zero_optimization", {})
+    zero = without_auto(config.deepspeed).get("zero_optimization", {})
     half = width < 4
     stage = zero.get("stage", default_stage(half, ranks))
     offloaded = zero.get("offload_optimizer", {}).get("device", "none") != "none"

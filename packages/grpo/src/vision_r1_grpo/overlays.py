@@ -238,8 +238,8 @@ def _colours(labels: Iterable[str]) -> dict[str, str]:
 
 
 def _frame(pen: ImageDraw.ImageDraw, box: Sequence[float], colour: str) -> None:
-    """A box over a dark edge that sets it off from any picture."""
-    x1, y1, x2, y2 = box
+    """A box over a dark edge that sets it off from any picture; an answer may have swapped its corners."""
+    (x1, x2), (y1, y2) = sorted(box[::2]), sorted(box[1::2])
     pen.rectangle((x1 - 1, y1 - 1, x2 + 1, y2 + 1), outline="black", width=5)
     pen.rectangle((x1, y1, x2, y2), outline=colour, width=3)
 

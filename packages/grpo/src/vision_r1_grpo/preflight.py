@@ -19,9 +19,9 @@ from vision_r1_grpo.config import ConfigError, GRPOConfig
 from vision_r1_grpo.logprobs import completion_logprobs
 from vision_r1_grpo.memory import MemoryEstimate, estimate_memory
 from vision_r1_grpo.overlays import question_text
-from vision_r1_grpo.policy import Prompt
+from vision_r1_grpo.policy import Prompt, evaluating
 from vision_r1_grpo.rewards import RewardBatch, Target
-from vision_r1_grpo.rollout import Rollout, Sampling
+from vision_r1_grpo.rollout import Rollout
 from vision_r1_grpo.sft import SFTTrainer
 
 if TYPE_CHECKING:
@@ -127,9 +127,10 @@ def preflight(trainer: GRPOTrainer) -> TrainerPreflight:
     def score(one: Prompt, tokens: Tensor, mask: Tensor) -> Tensor:
         return completion_logprobs(trainer.engine.forward, policy, [one], tokens, mask)
 
-    change = check_images(
-        lambda image: policy.encode(messages, image), score, sample.load_image(), tokens, mask
-    )
+    with evaluating(policy.model):  # dropout would look like a change of the image
+        change = check_images(
+            lambda image: policy.encode(messages, image), score, sample.load_image(), tokens, mask
+        )
     memory = estimate_memory(
         policy.model,
         config,
@@ -155,9 +156,8 @@ def _score_group(trainer: GRPOTrainer, sample: Sample, prompt: Prompt) -> GroupS
     config, reward = trainer.config, trainer.reward
     target = Target.of(sample, prompt.frame)
     size = min(max(config.sampling.group_size, _SHOWN[0]), _SHOWN[1])
-    sampling = Sampling(config.sampling.temperature, config.sampling.max_new_tokens, config.seed)
     with trainer.engine.gathered():
-        rollout = trainer.sampler.generate([prompt], size, sampling)
+        rollout = trainer.sampler.generate([prompt], size, trainer.sampling(config.seed))
     scored = reward(rollout.texts, [target] * size, thresholds=trainer.thresholds)
     informative = bool((scored.total != scored.total[0]).any())
     return GroupSeen(question_text(reward.dialect.prompt(sample)), rollout, scored, informative)

@@ -181,7 +181,7 @@ class GRPOTrainer:
         for _ in range(config.resample_rounds + 1):
             draw = self.feed.draw(drawn, config.prompts_per_step)
             clock.lap("data")
-            rounds.append(self._sample(draw, self._sampling(drawn), clock))
+            rounds.append(self._sample(draw, self.sampling(self._round_seed(drawn)), clock))
             drawn, groups = draw.drawn, join(rounds)
             dropped += draw.dropped
             if self._informative(groups).sum() >= config.prompts_per_step:
@@ -259,6 +259,11 @@ class GRPOTrainer:
         """Those of the present step."""
         return self.reward.refinement(self.progress, self.state.refinement)
 
+    def sampling(self, seed: int) -> Sampling:
+        """How completions are drawn."""
+        c = self.config.sampling
+        return Sampling(c.temperature, c.max_new_tokens, seed, c.top_p, c.top_k, c.min_p, self.stop_token_ids)
+
     def _prompt(self, sample: Sample) -> Prompt:
         return self.policy.encode(self.reward.dialect.prompt(sample), sample.load_image())
 
@@ -276,12 +281,10 @@ class GRPOTrainer:
         at = self.state.step * self.engine.world_size + self.engine.rank
         set_seed(random.Random(f"{self.config.seed}/{at}").getrandbits(32))
 
-    def _sampling(self, drawn: int) -> Sampling:
-        """The round's own seed, so that a resumed run draws what an uninterrupted one would have drawn."""
+    def _round_seed(self, drawn: int) -> int:
+        """The round's own, so that a resumed run draws what an uninterrupted one would have drawn."""
         at = drawn // self.config.prompts_per_step * self.engine.world_size + self.engine.rank
-        seed = random.Random(f"{self.config.seed}/{at}").getrandbits(63)
-        c = self.config.sampling
-        return Sampling(c.temperature, c.max_new_tokens, seed, c.top_p, c.top_k, c.min_p, self.stop_token_ids)
+        return random.Random(f"{self.config.seed}/{at}").getrandbits(63)
 
     def _learning_rate(self) -> float:
         optimizer = self.config.optimizer

@@ -24,7 +24,7 @@ from vision_r1_grpo.losses import (
     sampler_weights,
     token_weights,
 )
-from vision_r1_grpo.policy import Policy, Prompt
+from vision_r1_grpo.policy import Policy, Prompt, evaluating
 
 
 @dataclass(frozen=True)
@@ -183,6 +183,7 @@ class PolicyUpdate:
 
     @torch.no_grad()
     def _logprobs(self, forward: Callable[..., Any], experience: Experience) -> Float[Tensor, "n t"]:
-        """Those of all completions, as many prompts at once as the update takes."""
+        """Those of all completions, as they were sampled: without the dropout of adapters."""
         chunks = experience.chunks(self.config.prompts_per_forward)
-        return torch.cat([self._forward(forward, part) for part in chunks])
+        with evaluating(self.policy.model):
+            return torch.cat([self._forward(forward, part) for part in chunks])

@@ -3,6 +3,7 @@ from dataclasses import replace
 import pytest
 import torch
 
+from vision_r1_grpo import Policy
 from vision_r1_grpo.logprobs import TokenLogprobs, completion_logprobs
 from vision_r1_grpo.rollout import Sampling
 from vision_r1_grpo.rollout.transformers import TransformersSampler
@@ -40,6 +41,18 @@ def test_same_seed_same_completions(policy, prompts):
     assert sampler.generate(prompts, 4, SAMPLING).texts == sampler.generate(prompts, 4, SAMPLING).texts
     other = Sampling(1.3, 12, seed=8)
     assert sampler.generate(prompts, 4, SAMPLING).texts != sampler.generate(prompts, 4, other).texts
+
+
+def test_a_vocabulary_without_image_tokens_is_sampled_and_scored(policy, prompts):
+    """As where they stand beyond the outputs of the model."""
+    own = Policy(policy.model, policy.processor)
+    own.__dict__["banned_token_ids"] = []
+    rollout = TransformersSampler(own).generate(prompts, 2, SAMPLING)
+    with torch.no_grad():
+        scored = completion_logprobs(
+            TokenLogprobs(own.model, 1000), own, prompts, rollout.tokens, rollout.mask, temperature=1.3
+        )
+    torch.testing.assert_close(rollout.logprobs, scored, atol=1e-5, rtol=1e-5)
 
 
 def test_vision_tokens_are_never_sampled(policy, prompts):

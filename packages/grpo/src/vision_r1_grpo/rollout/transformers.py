@@ -136,7 +136,8 @@ class _Draw:
     """Draws a token from logits, by the rules of a sampling."""
 
     def __init__(self, policy: Policy, sampling: Sampling, generator: torch.Generator) -> None:
-        self.banned = torch.tensor(policy.banned_token_ids, device=policy.model.device)
+        device = policy.model.device
+        self.banned = torch.tensor(policy.banned_token_ids, dtype=torch.long, device=device)
         self.temperature, self.generator = sampling.temperature, generator
         self.cut = LogitsProcessorList()
         if sampling.top_k:
