@@ -126,7 +126,6 @@ def measure(name: str, work: Work, peer: Path, rounds: int, threads: int) -> Cas
             "wall_seconds": significant(wall),
             "completions_per_cpu_second": significant(completions / cpu),
             "peak_mib": round(statistics.median(run["peak_mib"] for run in measured)),
-            "base_mib": round(statistics.median(run["base_mib"] for run in measured)),
         }
     seconds = [run["seconds"] for run in runs[OURS]]
     case[OURS] |= {

@@ -54,7 +54,6 @@ class Stopwatch:
     """Seconds of each step, of wall and of processor, and the most memory that the process held."""
 
     def __init__(self) -> None:
-        self.base = peak_mib()
         self.wall: list[float] = []
         self.cpu: list[float] = []
         self._start()
@@ -71,7 +70,7 @@ class Stopwatch:
 
     def tell(self, **more: Any) -> None:
         """Print what was measured, as the last line."""
-        measured = {"wall": self.wall, "cpu": self.cpu, "base_mib": self.base, "peak_mib": peak_mib(), **more}
+        measured = {"wall": self.wall, "cpu": self.cpu, "peak_mib": peak_mib(), **more}
         print(json.dumps(measured))
 
 
