@@ -4,11 +4,11 @@
 
 Both train the same model, the tiny model's architecture enlarged to about 20 million parameters with random
 weights, on the same images of noise and the same question, in float32, one optimiser step a rollout, without
-a KL divergence; each completion is forced to its full length. Ours computes one prompt's group at a time.
-TRL computes the whole batch at once, which is fastest for it. Beside that stand ours when it computes the
-vision tower's activations again in the backward pass, TRL with one group at a time, and both when that is so
-and all activations are computed again. Each run is a process of its own, and the two take turns. The results
-go to results.json and curves.svg beside this file.
+a KL divergence; each completion is forced to its full length. Ours computes one prompt's group at a time. TRL
+computes the whole batch at once. Beside that stand ours when it computes the vision tower's activations again
+in the backward pass, TRL with one group at a time, and both when that is so and all activations are computed
+again. Each run is a process of its own, and the two take turns. The results go to results.json and curves.svg
+beside this file.
 """
 
 from __future__ import annotations
