@@ -85,8 +85,8 @@ def train(runs: Path, arm: str, minutes: float, seed: int) -> Run:
     out = runs / f"{arm.replace(', ', '-')}-{seed}"
     config = lab_config(out, arm, minutes, seed)
     if not (out / "metrics.json").exists() or load_run(out) != config:
-        claim_folder(out, force=True)
-        save_config(config, out / CONFIG)
+        with claim_folder(out, force=True):
+            save_config(config, out / CONFIG)
         draw_scenes(out, seed)
         run(config, out, resume=True)
     rows = [json.loads(row) for row in (out / "metrics.jsonl").read_text(encoding="utf-8").splitlines()]

@@ -6,7 +6,8 @@ import sys
 import pytest
 import torch
 
-from vision_r1_grpo.config import ConfigError, GRPOConfig, OptimizerConfig, load_config
+from vision_r1_grpo.config import ConfigError, GRPOConfig, OptimizerConfig
+from vision_r1_grpo.config_file import load_config
 from vision_r1_grpo.engine import Engine
 
 

@@ -194,6 +194,8 @@ def test_settings_without_effect_are_said(start, tmp_path):
         *("loss.beta", "sampling.group_size", "minibatches")
     ]
     assert unused_settings(GRPOConfig()) == []
+    of_measuring = SamplingConfig(max_new_tokens=9, stop=("x",))
+    assert unused_settings(GRPOConfig(sampling=of_measuring)) == []
     said = r"neither samples nor scores: loss.beta, sampling.group_size change nothing in it"
     with pytest.warns(UserWarning, match=said):
         trainer = make_trainer(tmp_path / "run", Policy.from_pretrained(start), 1, **settings)

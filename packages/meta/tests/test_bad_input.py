@@ -241,3 +241,17 @@ def test_the_exit_code_of_the_process(tmp_path):
         "vision-r1: none.json: there is no such file; give the path of a COCO annotation file\n"
     )
     assert list(tmp_path.iterdir()) == []
+
+
+def test_settings_that_fail_at_the_last_look_cost_no_run(command, data, tmp_path):
+    """Prompts are looked at when the model is there; until then --force has replaced nothing for good."""
+    out = tmp_path / "run"
+    out.mkdir()
+    (out / "config.yaml").write_text("method: grpo\n")
+    (out / "metrics.json").write_text("{}")
+    options = [*settings(data), "training.max_prompt_tokens=5", "--out", out, "--force"]
+    code, _, err = command("train", *options)
+    assert code == 2
+    assert "max_prompt_tokens 5: all of the first" in err
+    assert sorted(path.name for path in out.iterdir()) == ["config.yaml", "metrics.json"]
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["run", "set"]

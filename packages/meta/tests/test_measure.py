@@ -4,10 +4,13 @@ from pathlib import Path
 
 import pytest
 
-from vision_r1.measure import Measured, unmeasured, write_text
-from vision_r1_data import DataError, Frame, Objects, Sample, get_dialect
+import vision_r1_tiny
+from vision_r1.measure import Measured, measure, unmeasured, write_text
+from vision_r1_data import DataError, Frame, Objects, Sample, get_dialect, read_coco
 from vision_r1_data.dialects.number import decode_number
+from vision_r1_data.scenes import write_scenes
 from vision_r1_eval import evaluate
+from vision_r1_grpo import Policy, VisionReward
 
 FRAME, DIALECT = Frame(100, 100, 100, 100), get_dialect("qwen2_5_vl")
 TRUTH = Objects(((0, 0, 40, 40),), ("cat",))
@@ -73,3 +76,19 @@ def test_a_file_is_complete_or_not_there(tmp_path):
     assert not (tmp_path / "file").exists()
     write_text(tmp_path / "file", "text")
     assert [path.name for path in tmp_path.iterdir()] == ["file"]
+
+
+def test_tokens_that_end_a_completion_end_an_answer_too(tmp_path):
+    policy = Policy.from_pretrained(vision_r1_tiny.path(), device="cpu")
+    path = write_scenes(tmp_path / "scenes", 2, seed=0)
+    samples = list(read_coco(path, path.parent / "images"))
+    reward = VisionReward.from_preset("strict", "qwen2_5_vl")
+
+    def texts(**options):
+        return measure(policy, reward, samples, max_new_tokens=40, batch=2, **options).texts
+
+    whole = texts()
+    assert all("[" in text for text in whole)
+    tokenizer = policy.processor.tokenizer
+    stop = next(i for i in tokenizer.encode(whole[0]) if "[" in tokenizer.decode([i]))
+    assert texts(stop_token_ids=(stop,))[0] == whole[0].split(tokenizer.decode([stop]))[0]

@@ -1,17 +1,24 @@
 """The recipes that come with the package load, add up, and are explained line by line."""
 
+import copy
 import re
 import subprocess
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
+import torch
 import yaml
+from transformers import Qwen2_5_VLConfig, Qwen2_5_VLForConditionalGeneration
 
 from vision_r1.config import RECIPES, RunConfig, find_recipe
 from vision_r1.run import build_reward
 from vision_r1.settings import list_settings
 from vision_r1_grpo import ConfigError, Policy, load_config
+from vision_r1_grpo.families import find_family
+from vision_r1_grpo.memory import estimate_memory
+from vision_r1_grpo.trainable import choose_trainable
 
 ROOT = Path(__file__).parents[3]
 # Name -> the numbers of processes that it is for.
@@ -161,3 +168,67 @@ def test_the_readme_has_every_setting_of_model_and_data():
     readme = (ROOT / "packages" / "meta" / "README.md").read_text(encoding="utf-8")
     said = {key for row in rows(readme) for key in re.findall("`([^`]+)`", row[0])}
     assert {key for key, *_ in list_settings(RunConfig) if not key.startswith("training.")} <= said
+
+
+TEXT = {
+    "3B": {
+        "hidden_size": 2048,
+        "intermediate_size": 11008,
+        "num_hidden_layers": 36,
+        "num_attention_heads": 16,
+        "num_key_value_heads": 2,
+        "vocab_size": 151936,
+    },
+    "7B": {
+        "hidden_size": 3584,
+        "intermediate_size": 18944,
+        "num_hidden_layers": 28,
+        "num_attention_heads": 28,
+        "num_key_value_heads": 4,
+        "vocab_size": 152064,
+    },
+}
+VISION = {"depth": 32, "hidden_size": 1280, "intermediate_size": 3420, "num_heads": 16}
+
+
+@pytest.fixture(scope="module")
+def shapes():
+    """Qwen2.5-VL of both sizes, in bfloat16, without memory for the weights."""
+    models = {}
+    for size, text in TEXT.items():
+        tied, vision = size == "3B", VISION | {"out_hidden_size": text["hidden_size"]}
+        config = Qwen2_5_VLConfig(text_config=text, vision_config=vision, tie_word_embeddings=tied)
+        with torch.device("meta"):
+            models[size] = Qwen2_5_VLForConditionalGeneration._from_config(config, dtype=torch.bfloat16)
+        if tied:
+            models[size].tie_weights()
+    return models
+
+
+OFFLOAD = "training.deepspeed.zero_optimization.offload_optimizer.device=cpu"
+ESTIMATES = [
+    ("qwen2_5_vl_3b_lora_1gpu", 1, [], "9.3"),
+    ("qwen2_5_vl_3b", 8, [], "16.6"),
+    ("qwen2_5_vl_3b", 1, [], "83.9"),
+    ("qwen2_5_vl_3b", 1, [OFFLOAD], "15.9"),
+    ("qwen2_5_vl_7b_lora", 8, [], "18.4"),
+    ("qwen2_5_vl_7b_lora", 1, [], "24.7"),
+    ("qwen2_5_vl_7b_lora", 1, ["training.prompts_per_step=8"], "18.7"),
+    ("qwen2_5_vl_7b", 8, [], "36.7"),
+    ("qwen2_5_vl_7b", 16, [], "26.1"),
+    ("paper_qwen2_5_vl_7b", 16, [], "34.4"),
+    ("paper_qwen2_5_vl_7b", 8, [], "43.1"),
+    ("paper_qwen2_5_vl_7b", 8, ["training.trainable.gradient_checkpointing=all"], "31.2"),
+]
+
+
+@pytest.mark.parametrize(("name", "ranks", "overrides", "said"), ESTIMATES)
+def test_the_page_says_what_memory_is_estimated(shapes, name, ranks, overrides, said):
+    config = load_config(RunConfig, RECIPES / f"{name}.yaml", overrides)
+    model = copy.deepcopy(shapes["3B" if "3B" in config.model.path else "7B"])
+    policy = SimpleNamespace(model=model, family=find_family(model.config))
+    choose_trainable(policy, config.training.trainable)
+    patches = config.model.max_pixels // 14**2
+    estimate = estimate_memory(model, config.training, prompt_tokens=1024, patches=patches, ranks=ranks)
+    assert f"{estimate.peak / 2**30:.1f}" == said
+    assert re.search(rf"\b{re.escape(said)}\b", (ROOT / "docs" / "recipes.md").read_text(encoding="utf-8"))

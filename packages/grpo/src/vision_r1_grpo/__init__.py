@@ -2,7 +2,8 @@
 
 from typing import TYPE_CHECKING, Any
 
-from vision_r1_grpo.config import ConfigError, GRPOConfig, load_config, save_config
+from vision_r1_grpo.config import ConfigError, GRPOConfig
+from vision_r1_grpo.config_file import load_config, save_config
 from vision_r1_grpo.rewards import (
     Refinement,
     RewardBatch,

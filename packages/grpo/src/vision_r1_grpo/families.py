@@ -93,37 +93,16 @@ class Family:
 _GRID = ("pixel_values", "image_grid_thw")
 _QWEN_TOKENS = r"<\|(vision_start|vision_end|vision_pad|image_pad|video_pad)\|>"
 
+
+def _qwen(name: str, model_type: str, processor: str) -> Family:
+    view = Patches()
+    return Family(name, (model_type,), (model_type, processor), view, _GRID, _QWEN_TOKENS, _QWEN, mrope=True)
+
+
 FAMILIES = (
-    Family(
-        "Qwen2-VL",
-        ("qwen2_vl",),
-        ("qwen2_vl", "Qwen2VLProcessor"),
-        Patches(),
-        _GRID,
-        _QWEN_TOKENS,
-        _QWEN,
-        mrope=True,
-    ),
-    Family(
-        "Qwen2.5-VL",
-        ("qwen2_5_vl",),
-        ("qwen2_5_vl", "Qwen2_5_VLProcessor"),
-        Patches(),
-        _GRID,
-        _QWEN_TOKENS,
-        _QWEN,
-        mrope=True,
-    ),
-    Family(
-        "Qwen3-VL",
-        ("qwen3_vl",),
-        ("qwen3_vl", "Qwen3VLProcessor"),
-        Patches(),
-        _GRID,
-        _QWEN_TOKENS,
-        _QWEN,
-        mrope=True,
-    ),
+    _qwen("Qwen2-VL", "qwen2_vl", "Qwen2VLProcessor"),
+    _qwen("Qwen2.5-VL", "qwen2_5_vl", "Qwen2_5_VLProcessor"),
+    _qwen("Qwen3-VL", "qwen3_vl", "Qwen3VLProcessor"),
     Family(
         "GLM-4V",
         ("glm4v",),

@@ -79,11 +79,9 @@ def estimate_memory(
     Under ZeRO these (from stage 1), gradients (from stage 2) and weights (stage 3) are shared out to ranks;
     in stage 3 every rank holds the whole weights as well while it draws completions.
 
-    A model of 21 million parameters was measured on the CPU, one process in float32 whose allocator returns
-    what is free, 297 tokens of prompt and 8 completions of 96: 823, 709 and 416 MiB are estimated with no
-    layer, the vision tower and all layers checkpointed, and 1,060, 942 and 629 were measured. What is missing
-    is about 220 MiB, which libraries take whatever the model. Other types, devices and ZeRO stages have not
-    been measured, and a heap that keeps what is free may hold a quarter as much again.
+    It was held against measured peaks on the CPU only, in float32 on one process. There it is too low by what
+    libraries take whatever the model, some hundred MiB, and an allocator that keeps what is free may hold a
+    quarter as much again. Other types, devices and ZeRO stages have not been measured.
 
     Args:
         model: of transformers; what requires no gradient is frozen.

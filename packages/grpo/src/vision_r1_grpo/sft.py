@@ -168,6 +168,9 @@ def _no_answer(sample: Sample, reason: str) -> DataError:
     return DataError(f"sample {sample.id!r} has no answer ({reason}); rename the label or leave it out")
 
 
+_OF_MEASURING = ("max_new_tokens", "stop")
+
+
 def unused_settings(config: GRPOConfig) -> list[str]:
     """The settings that are not as by default, and of what supervised training does not do."""
     given, default = asdict(config), asdict(GRPOConfig())
@@ -175,6 +178,6 @@ def unused_settings(config: GRPOConfig) -> list[str]:
         f"{section}.{name}"
         for section in ("loss", "sampling", "reward")
         for name in given[section]
-        if given[section][name] != default[section][name] and name != "max_new_tokens"
+        if given[section][name] != default[section][name] and name not in _OF_MEASURING
     ]
     return changed + [name for name in _OF_ROLLOUTS if given[name] != default[name]]

@@ -69,8 +69,8 @@ def _quickstart(arguments: argparse.Namespace) -> int:
     else:
         minutes, seed = arguments.minutes or 5.0, arguments.seed or 0
         config = quickstart_config(out, minutes=minutes, seed=seed, reward=arguments.reward or "strict")
-        claim_folder(out, force=arguments.force)
-        save_config(config, out / CONFIG)
+        with claim_folder(out, force=arguments.force):
+            save_config(config, out / CONFIG)
     draw_scenes(out, config.training.seed)
     return _exit_code(run(config, out, resume=True))
 

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import re
 import shutil
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 
 from vision_r1.config import RunConfig
@@ -17,11 +18,21 @@ _WRITTEN = re.compile(
     r"|metrics\.jsonl|completions(-rank\d+)?\.jsonl)(\.partial)?"
 )
 # What may change when a run goes on: where it ends and what it keeps, not what it is.
-_CHANGEABLE = ("max_steps", "max_minutes", "eval_every", "overlay_every", "save_every", "keep_checkpoints")
+_CHANGEABLE = (
+    "max_steps",
+    "max_minutes",
+    "eval_every",
+    "overlay_every",
+    "save_every",
+    "keep_checkpoints",
+)
 
 
-def claim_folder(out: Path, *, force: bool, inputs: Iterable[str] = ()) -> None:
-    """Make the folder of a new run.
+@contextmanager
+def claim_folder(out: Path, *, force: bool, inputs: Iterable[str] = ()) -> Iterator[None]:
+    """Make the folder of a new run, and let it begin within.
+
+    What `force` replaces is set aside until then, and comes back if the run does not begin.
 
     Args:
         out: the folder; it may exist if it is empty.
@@ -32,16 +43,28 @@ def claim_folder(out: Path, *, force: bool, inputs: Iterable[str] = ()) -> None:
         DataError: it holds something and `force` does not say to replace it; or it holds something that no
             run wrote, or that the new run reads; or it cannot be made.
     """
+    whole = out.absolute()
+    aside = whole.with_name(f".{whole.name}.replaced")
     try:
         held = {entry.name for entry in out.iterdir()} if out.exists() else set()
         if held:
             _check_replaceable(out, held, force, inputs)
-            shutil.rmtree(out)
+            shutil.rmtree(aside, ignore_errors=True)
+            whole.rename(aside)
         out.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise DataError(
             f"{out}: cannot be the folder of a run ({error.strerror}); give another --out"
         ) from error
+    try:
+        yield
+    except BaseException:
+        shutil.rmtree(whole)
+        if held:
+            aside.rename(whole)
+        raise
+    if held:
+        shutil.rmtree(aside)
 
 
 def load_run(out: Path, overrides: Sequence[str] = ()) -> RunConfig:

@@ -112,6 +112,7 @@ def measure(
     *,
     max_new_tokens: int,
     batch: int,
+    stop_token_ids: tuple[int, ...] = (),
     title: str = "",
 ) -> Measured:
     """Ask for every sample once, take the likeliest answer, score and evaluate it.
@@ -122,9 +123,13 @@ def measure(
         samples: what is asked.
         max_new_tokens: the longest answer.
         batch: how many images are answered together.
+        stop_token_ids: tokens that end an answer, beside the model's own.
         title: shown beside a progress bar; no bar without it.
     """
-    sampler, sampling = TransformersSampler(policy), Sampling(temperature=0.0, max_new_tokens=max_new_tokens)
+    sampler, sampling = (
+        TransformersSampler(policy),
+        Sampling(0.0, max_new_tokens, stop_token_ids=stop_token_ids),
+    )
     dialect = reward.dialect
     answers: list[Answer] = []
     texts: list[str] = []

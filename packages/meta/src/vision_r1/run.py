@@ -7,9 +7,10 @@ import math
 import random
 import warnings
 from collections.abc import Iterable, Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import overload
+from typing import Any, overload
 
 import torch
 from rich.console import Console
@@ -23,13 +24,12 @@ from vision_r1.report import changed_settings, reward_changes, write_run_report
 from vision_r1_data import DataError, Faults, Frame, Sample, load_samples, preflight, read_coco
 from vision_r1_data.curate.step import keep_objects
 from vision_r1_eval import Protocol, comparison_table
-from vision_r1_grpo import ConfigError, GRPOTrainer, Policy, Target, save_config
+from vision_r1_grpo import ConfigError, GRPOTrainer, Policy, SFTTrainer, Target, TrainingResult, save_config
 from vision_r1_grpo.checkpoint import has_checkpoint
 from vision_r1_grpo.engine import init_distributed
 from vision_r1_grpo.preflight import preflight as preflight_trainer
 from vision_r1_grpo.rewards import Reward, reward_of_tasks
 from vision_r1_grpo.rewards.audit import load_score
-from vision_r1_grpo.sft import SFTTrainer
 
 _MOST_HELD_OUT = 200
 
@@ -87,27 +87,35 @@ def run(config: RunConfig, out: Path, *, force: bool = False, resume: bool = Fal
     console = Console(quiet=not main)
     policy = _load_policy(config.model)
     preflight(policy.processor, reward.dialect)
-    if main and not resume:
-        claim_folder(out, force=force, inputs=_inputs(config))
-    if main:
-        save_config(config, out / CONFIG)
-    torch.distributed.barrier()
 
     def measured(samples: Sequence[Sample], title: str = "") -> Measured:
-        limit, batch = config.training.sampling.max_new_tokens, config.training.prompts_per_step
-        return measure(policy, reward, samples, max_new_tokens=limit, batch=batch, title=title)
+        training = config.training
+        return measure(
+            policy,
+            reward,
+            samples,
+            max_new_tokens=training.sampling.max_new_tokens,
+            stop_token_ids=trainer.stop_token_ids,
+            batch=training.prompts_per_step,
+            title=title,
+        )
 
     kind = SFTTrainer if config.method == "sft" else GRPOTrainer
-    trainer = kind(
-        config.training,
-        policy,
-        reward,
-        splits.train,
-        folder=out,
-        evaluate=lambda: measured(splits.validation).as_dict(),
-        resume=resume and has_checkpoint(out / "checkpoints"),
-    )
-    seen = preflight_trainer(trainer)
+    claimed = claim_folder(out, force=force, inputs=_inputs(config)) if main and not resume else nullcontext()
+    with claimed:
+        if main:
+            save_config(config, out / CONFIG)
+        torch.distributed.barrier()
+        trainer = kind(
+            config.training,
+            policy,
+            reward,
+            splits.train,
+            folder=out,
+            evaluate=lambda: measured(splits.validation).as_dict(),
+            resume=resume and has_checkpoint(out / "checkpoints"),
+        )
+        seen = preflight_trainer(trainer)
     if main:
         notes = Console(stderr=True, highlight=False)
         notes.print(str(trainer.trainable), soft_wrap=True)
@@ -130,18 +138,7 @@ def run(config: RunConfig, out: Path, *, force: bool = False, resume: bool = Fal
     after = trainer.engine.on_first_rank(lambda: measured(splits.test, "measuring the result"))
     if before is not None and after is not None:
         after.save(out / "answers-after.jsonl", splits.test)
-        summary = {
-            "before": _numbers(before),
-            "after": _numbers(after),
-            "protocol": str(Protocol()),
-            "test_images": len(splits.test),
-            "not_in_metrics": unmeasured(splits.test),
-            "steps": result.state.step,
-            "minutes": round(result.state.minutes, 3),
-            "reward": "sft" if config.method == "sft" else reward.preset,
-            "reward_settings": changed_settings(config.training.reward),
-            "seed": config.training.seed,
-        }
+        summary = _summary(config, reward, splits.test, result, before, after)
         write_text(out / "metrics.json", json.dumps(summary, indent=2) + "\n")
         write_run_report(out, config, reward, splits.test, before, after)
         console.print(comparison_table(before.metrics, after.metrics), highlight=False, soft_wrap=True)
@@ -149,6 +146,29 @@ def run(config: RunConfig, out: Path, *, force: bool = False, resume: bool = Fal
             console.print(f"{name}: {value}", highlight=False, soft_wrap=True)
         console.print(f"open {out / 'report.html'}", highlight=False, soft_wrap=True)
     return True
+
+
+def _summary(
+    config: RunConfig,
+    reward: Reward,
+    test: Sequence[Sample],
+    result: TrainingResult,
+    before: Measured,
+    after: Measured,
+) -> dict[str, Any]:
+    """What metrics.json holds."""
+    return {
+        "before": _numbers(before),
+        "after": _numbers(after),
+        "protocol": str(Protocol()),
+        "test_images": len(test),
+        "not_in_metrics": unmeasured(test),
+        "steps": result.state.step,
+        "minutes": round(result.state.minutes, 3),
+        "reward": "sft" if config.method == "sft" else reward.preset,
+        "reward_settings": changed_settings(config.training.reward),
+        "seed": config.training.seed,
+    }
 
 
 def build_reward(config: RunConfig, tasks: Iterable[str]) -> Reward:
