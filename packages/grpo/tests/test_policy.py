@@ -182,3 +182,15 @@ def test_collate_pads_on_the_left(policy, prompts):
         assert batch.next_position[row] == prompt.position_ids.max() + 1
     assert batch.vision["image_grid_thw"].shape == (2, 3)
     assert len(batch.vision["pixel_values"]) == sum(len(prompt.vision["pixel_values"]) for prompt in prompts)
+
+
+def test_a_model_that_comes_with_another_attention_shares_prompts_all_the_same(policy, prompts):
+    """Eager attention adds a mask to its scores, and a boolean one would be silently wrong."""
+    expected = TransformersSampler(policy).generate(prompts, 2, Sampling(1.0, 6, seed=3))
+    model = copy.deepcopy(policy.model)
+    model.set_attn_implementation("eager")
+    rollout = TransformersSampler(Policy(model, policy.processor)).generate(
+        prompts, 2, Sampling(1.0, 6, seed=3)
+    )
+    assert rollout.texts == expected.texts
+    torch.testing.assert_close(rollout.logprobs, expected.logprobs, atol=1e-5, rtol=1e-5)
